@@ -1,0 +1,22 @@
+"""The shapes that the layers hand to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Optional, Union
+
+Headers = list[tuple[bytes, bytes]]
+"""Fields in wire order, names in the case they have on the wire."""
+
+HeaderFields = Sequence[tuple[bytes, bytes]]
+"""Fields that are only read."""
+
+URL = tuple[bytes, bytes, Optional[int], bytes]
+"""`(scheme, host, port, target)`; an IPv6 host has no brackets, the target goes out as it is."""
+
+Extensions = Mapping[str, object]
+
+Buffer = Union[bytes, bytearray, memoryview]
+
+SocketOption = tuple[int, int, Union[int, bytes]]
+"""`(level, option, value)` as `socket.setsockopt` takes them."""
