@@ -7,20 +7,19 @@ peer, so a caller who asks "may I send my POST again?" has an answer.
 from __future__ import annotations
 
 
-class _TransportError(Exception):
+class UnsupportedProtocol(Exception):
+    """The URL's scheme is neither `http` nor `https`."""
+
     request_sent: bool = False
 
 
-class UnsupportedProtocol(_TransportError):
-    """The URL's scheme is neither `http` nor `https`."""
-
-
-class ProxyError(_TransportError):
+class ProxyError(Exception):
     """A proxy refused, or anything failed while a tunnel was set up; `__cause__` is the real error.
 
     Where the proxy answered with a response, `status` is its code and `headers` are its fields.
     """
 
+    request_sent: bool = False
     status: int | None = None
 
     def __init__(
@@ -31,8 +30,10 @@ class ProxyError(_TransportError):
         self.headers: list[tuple[bytes, bytes]] = [] if headers is None else headers
 
 
-class ProtocolError(_TransportError):
+class ProtocolError(Exception):
     """A message breaks the rules of its protocol."""
+
+    request_sent: bool = False
 
 
 class RemoteProtocolError(ProtocolError):
@@ -43,8 +44,10 @@ class LocalProtocolError(ProtocolError):
     """The caller asked for what HTTP does not allow."""
 
 
-class TimeoutException(_TransportError):
+class TimeoutException(Exception):
     """A limit of `ext["timeout"]`, in seconds, ran out."""
+
+    request_sent: bool = False
 
 
 class PoolTimeout(TimeoutException):
@@ -63,8 +66,10 @@ class WriteTimeout(TimeoutException):
     """Nothing could be sent within `timeout["write"]`."""
 
 
-class NetworkError(_TransportError):
+class NetworkError(Exception):
     """The network failed."""
+
+    request_sent: bool = False
 
 
 class ConnectError(NetworkError):

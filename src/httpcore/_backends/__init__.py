@@ -1,0 +1,1 @@
+"""Concurrency libraries, each on the contract of `base`."""

@@ -1,0 +1,98 @@
+"""What a concurrency library has to offer.
+
+A backend is small on purpose: a stream with few verbs, a way to park and be woken, and the handful of
+primitives that connecting needs. Everything that follows from these (dialling, TLS, HTTP, pooling) is
+written once, above.
+
+Of all these verbs only coroutines wait, and `Stream.wait` is where an exchange is suspended, cancelled or
+timed out. So bytes that went out are always counted, and cleaning up never waits.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Protocol, TypeVar
+
+from .._types import Buffer
+
+T = TypeVar("T")
+
+
+class Stream(Protocol):
+    """A connected, ordered byte stream. Raises `ReadError` and `WriteError`, nothing else."""
+
+    def try_send(self, data: Buffer) -> int:
+        """Send what fits now; return how many bytes went, 0 if none can before `wait` for writable."""
+
+    def try_receive(self, limit: int) -> bytes | None:
+        """Return up to `limit` bytes that are here, `None` if there are none now, `b""` at the end."""
+
+    def wait(
+        self, readable: bool, writable: bool, deadline: float | None
+    ) -> Coroutine[object, object, bool]:
+        """Suspend until a direction asked for may make progress; `False` when `deadline` passed first.
+
+        `deadline` is a `time.monotonic()` value. Waking without cause is allowed: callers try again.
+        End of stream and errors count as readable and writable.
+        """
+
+    def abort(self) -> None:
+        """Close at once, from any thread, finaliser included; idempotent. Who waits is woken with an error."""
+
+    def watch(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` whenever something arrives (bytes, end, error) while nobody waits.
+
+        A help that a loop gives; where there is no loop nothing is called. `None` ends it.
+        """
+
+    def get_extra_info(self, name: str) -> object:
+        """`socket`, `client_addr`, `server_addr`, `ssl_object`; `None` where there is no such thing."""
+
+
+class Parker(Protocol):
+    """One sleep and one wake-up, in any order."""
+
+    def park(self, deadline: float | None) -> Coroutine[object, object, bool]:
+        """Suspend until `unpark`, which may have come already; `False` when `deadline` passed first."""
+
+    def unpark(self, *, foreign: bool = False) -> None:
+        """Wake the sleeper; again and afterwards without effect.
+
+        Works from any thread. `foreign` says that the call may come from a finaliser or a signal handler,
+        so that not even the sleeper's own loop may be trusted to look around by itself.
+        """
+
+
+class Backend(Protocol):
+    """One concurrency library."""
+
+    @property
+    def name(self) -> str: ...
+
+    def current_loop(self) -> object:
+        """The identity of the running loop; connections are not shared between loops. Sync: always the same."""
+
+    def is_alive(self, loop: object) -> bool:
+        """Whether a loop that `current_loop` once returned can still run callbacks."""
+
+    def create_parker(self) -> Parker: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    async def checkpoint(self) -> None:
+        """Let others run (and a cancellation in), without waiting for anything."""
+
+    async def wait_writable(
+        self, sockets: Sequence[socket.socket], deadline: float | None
+    ) -> Sequence[socket.socket]:
+        """Wait until some of these connecting sockets are writable; empty when `deadline` passed first."""
+
+    async def adopt(self, sock: socket.socket) -> Stream:
+        """Make a stream of a connected, non-blocking socket; the socket is the stream's from then on."""
+
+    async def within(self, awaitable: Awaitable[T], deadline: float | None) -> T:
+        """Await foreign code; `TimeoutError` when `deadline` passed first, and then it is cancelled."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Callable[[], None] | None:
+        """Have the running loop call back at `when`; returns what cancels it, `None` where there is no loop."""
