@@ -28,9 +28,7 @@ class Stream(Protocol):
     def try_receive(self, limit: int) -> bytes | None:
         """Return up to `limit` bytes that are here, `None` if there are none now, `b""` at the end."""
 
-    def wait(
-        self, readable: bool, writable: bool, deadline: float | None
-    ) -> Coroutine[object, object, bool]:
+    def wait(self, readable: bool, writable: bool, deadline: float | None) -> Coroutine[object, object, bool]:
         """Suspend until a direction asked for may make progress; `False` when `deadline` passed first.
 
         `deadline` is a `time.monotonic()` value. Waking without cause is allowed: callers try again.

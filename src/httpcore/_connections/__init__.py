@@ -1,0 +1,1 @@
+"""Connections: how one is opened, and how exchanges run on it."""

@@ -12,7 +12,6 @@ from .limits import DEFAULT_LIMITS, Limits
 from .requests import CHUNKED, RequestFields, check_request_line, encode_fields
 from .responses import Field, Framing, Head, ResponseHead, SectionScanner, read_head, try_read_plain
 
-
 Buffer = bytes | bytearray | memoryview
 
 

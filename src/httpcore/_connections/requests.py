@@ -1,0 +1,193 @@
+"""A request as the engine sees it, and the body that the caller streams into it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Protocol
+
+from .._types import HeaderFields
+from .timeouts import Timeouts
+from .trace import Trace
+
+KEPT_FOR_REPLAY = 64 * 1024
+"""How many bytes of a streamed body are held so that a request can be sent again."""
+
+
+class Source(Protocol):
+    """The caller's iterable, one colour or the other, behind one face."""
+
+    async def next_chunk(self) -> bytes:
+        """The next piece that is not empty; `b""` at the end."""
+
+    async def close(self) -> None:
+        """Call the caller's own `close` or `aclose`, if there is one."""
+
+
+class RequestBody:
+    """A body that is taken piece by piece, and closed once if it was not read to its end.
+
+    `content` is the whole body where the caller gave it as plain bytes; it needs no reading and can be
+    sent any number of times. Otherwise the first pieces are kept for a replay.
+    """
+
+    __slots__ = ("_is_closed", "_is_exhausted", "_kept", "_kept_size", "_position", "_source", "content")
+
+    def __init__(self, *, content: bytes | None = None, source: Source | None = None) -> None:
+        self.content = content
+        self._source = source
+        self._kept: list[bytes] | None = []
+        self._kept_size = 0
+        self._position = 0
+        self._is_exhausted = source is None
+        self._is_closed = source is None
+
+    @property
+    def can_be_replayed(self) -> bool:
+        """Whether all that was taken is still at hand."""
+        return self._kept is not None
+
+    def rewind(self) -> None:
+        """Begin again, for a replay."""
+        self._position = 0
+
+    async def next_chunk(self) -> bytes:
+        """The next piece that is not empty; `b""` at the end."""
+        kept = self._kept
+        if kept is not None and self._position < len(kept):
+            self._position += 1
+            return kept[self._position - 1]
+        if self._is_exhausted or self._source is None:
+            return b""
+        chunk = await self._source.next_chunk()
+        if not chunk:
+            self._is_exhausted = True
+        elif kept is not None:
+            self._keep(chunk, kept)
+        return chunk
+
+    def _keep(self, chunk: bytes, kept: list[bytes]) -> None:
+        self._kept_size += len(chunk)
+        if self._kept_size > KEPT_FOR_REPLAY:
+            self._kept = None
+            return
+        kept.append(chunk)
+        self._position = len(kept)
+
+    async def close(self) -> None:
+        """Let the caller's stream know that nobody reads on; once, and not after its end."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if not self._is_exhausted and self._source is not None:
+            await self._source.close()
+
+
+class Request:
+    """What goes to the peer. `headers` go out as they are; nothing is added."""
+
+    __slots__ = ("authority", "body", "headers", "method", "scheme", "target", "timeouts", "trace")
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: HeaderFields,
+        *,
+        scheme: bytes,
+        authority: bytes,
+        body: RequestBody | None,
+        timeouts: Timeouts,
+        trace: Trace | None,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.scheme = scheme
+        self.authority = authority
+        self.body = body
+        self.timeouts = timeouts
+        self.trace = trace
+
+
+class Fate(enum.Enum):
+    """What is known about a request that failed, for whoever decides whether it may be sent again."""
+
+    UNKNOWN = "unknown"
+    UNSENT = "the connection died before one byte of the request went out"
+    UNANSWERED = "the connection died before one byte of the response came in"
+    REFUSED = "the peer says that it did not process it"
+
+
+class Claim(Protocol):
+    """An exchange's hold on its connection. Each verb ends it; only the first one counts."""
+
+    fate: Fate
+
+    def release(self) -> None:
+        """The exchange is over in good order: the connection may serve the next one."""
+
+    def discard(self, *, foreign: bool = False) -> None:
+        """The connection is of no more use (and was closed). `foreign`: called by a finaliser."""
+
+    def forget(self, *, foreign: bool = False) -> None:
+        """This exchange failed; the connection goes on with others."""
+
+
+class ResponseBody(Protocol):
+    """The response half of an exchange, as the interfaces read it."""
+
+    @property
+    def trailers(self) -> list[tuple[bytes, bytes]]: ...
+
+    def try_receive(self) -> bytes | None:
+        """A piece that is already here, `b""` at the end, `None` if `receive` would have to wait."""
+
+    async def receive(self) -> bytes:
+        """The next piece that is not empty; `b""` at the end."""
+
+    async def close(self) -> None:
+        """End the exchange where it is; idempotent."""
+
+
+class Response:
+    """What came back: the head, and the body still to be read."""
+
+    __slots__ = ("body", "headers", "reason", "status", "version")
+
+    def __init__(
+        self,
+        status: int,
+        headers: list[tuple[bytes, bytes]],
+        *,
+        version: str,
+        reason: str | None,
+        body: ResponseBody,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.version = version
+        self.reason = reason
+        self.body = body
+
+
+class Connection(Protocol):
+    """An open connection, whatever its protocol."""
+
+    on_gone: Callable[[], None]
+    """Called when the connection finds itself of no more use while it is idle."""
+
+    @property
+    def capacity(self) -> int:
+        """How many exchanges fit at once."""
+
+    def is_ready(self) -> bool:
+        """Whether the next exchange may begin: nothing arrived that would say otherwise."""
+
+    async def exchange(self, request: Request, claim: Claim) -> Response: ...
+
+    def close(self) -> None:
+        """Close in good order what can be closed without waiting, and abort the rest; idempotent."""
+
+    def describe(self) -> str:
+        """A summary such as `HTTP/1.1, IDLE`."""

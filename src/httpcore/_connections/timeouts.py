@@ -1,0 +1,87 @@
+"""The limits of `ext["timeout"]`, in seconds, and the deadlines that follow from them.
+
+A deadline is a value of `time.monotonic()`, computed once for the operation that it bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from time import monotonic
+
+
+class Timeouts:
+    """Seconds for each phase, `None` for no limit; `total` is the deadline of the whole exchange."""
+
+    __slots__ = ("connect", "pool", "read", "total", "write")
+
+    def __init__(
+        self,
+        pool: float | None = None,
+        connect: float | None = None,
+        read: float | None = None,
+        write: float | None = None,
+        total: float | None = None,
+    ) -> None:
+        self.pool = pool
+        self.connect = connect
+        self.read = read
+        self.write = write
+        self.total = total
+
+    def deadline(self, seconds: float | None) -> float | None:
+        """The moment at which a phase that begins now, and may take `seconds`, is cut."""
+        if seconds is None:
+            return self.total
+        deadline = monotonic() + seconds
+        return deadline if self.total is None or deadline < self.total else self.total
+
+    def describe(self, seconds: float | None) -> str:
+        """The limit that ran out, for an error's sentence."""
+        if self.total is not None and monotonic() >= self.total:
+            return "the total time allowed for the exchange"
+        return f"{seconds} s"
+
+
+UNLIMITED = Timeouts()
+
+_last: tuple[dict[str, object], Timeouts] = ({}, UNLIMITED)
+# Callers hand in the same limits again and again: comparing two small dicts is cheaper than parsing one.
+
+
+def read_timeouts(limits: object) -> Timeouts:
+    """Read `ext["timeout"]`. NaN is a `ValueError`, what is not a number a `TypeError`."""
+    global _last
+    if not limits:
+        return UNLIMITED
+    known, parsed = _last
+    if limits == known:
+        return parsed
+    if not isinstance(limits, Mapping):
+        raise TypeError(f"ext['timeout'] must be a mapping of seconds, not {type(limits).__name__}.")
+    total = _seconds(limits, "total")
+    parsed = Timeouts(
+        _seconds(limits, "pool"),
+        _seconds(limits, "connect"),
+        _seconds(limits, "read"),
+        _seconds(limits, "write"),
+        None if total is None else monotonic() + total,
+    )
+    if total is None:
+        _last = (dict(limits), parsed)
+    return parsed
+
+
+def _seconds(limits: Mapping[object, object], name: str) -> float | None:
+    value = limits.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"The {name!r} timeout must be a number of seconds, not {type(value).__name__}.")
+    if value != value:
+        raise ValueError(f"The {name!r} timeout must be a number of seconds, not NaN.")
+    # Past what a clock can count there is no limit either.
+    return None if value >= _LONGEST else max(float(value), 0.0)
+
+
+_LONGEST = min(inf, 1e9)

@@ -1,0 +1,50 @@
+"""`ext["trace"]`: a callable that is told when each phase starts, completes or fails.
+
+Names follow httpcore 1.x. `info` holds what the phase was given on `.started`, `return_value` on
+`.complete`, and `exception` on `.failed`. A hook may be async on the async interface. What it raises is the
+caller's own, and passes unchanged.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+Info = dict[str, object]
+
+
+class Trace:
+    __slots__ = ("_hook",)
+
+    def __init__(self, hook: object) -> None:
+        if not callable(hook):
+            raise TypeError(f"ext['trace'] must be callable, not {type(hook).__name__}.")
+        self._hook: Callable[[str, Info], object] = hook
+
+    async def emit(self, name: str, info: Info) -> None:
+        result = self._hook(name, info)
+        if inspect.isawaitable(result):
+            await result
+
+    async def run(self, name: str, info: Info, phase: Callable[..., Awaitable[T]], *arguments: object) -> T:
+        """Await `phase(*arguments)`, and tell the hook about it."""
+        await self.emit(f"{name}.started", info)
+        try:
+            value = await phase(*arguments)
+        except BaseException as exc:
+            await self.emit(f"{name}.failed", {"exception": exc})
+            raise
+        await self.emit(f"{name}.complete", {"return_value": value})
+        return value
+
+
+async def traced(
+    trace: Trace | None, name: str, info: Info, phase: Callable[..., Awaitable[T]], *arguments: object
+) -> T:
+    """Run a phase that is not on the hot path, traced where somebody listens."""
+    if trace is None:
+        return await phase(*arguments)
+    return await trace.run(name, info, phase, *arguments)

@@ -1,0 +1,539 @@
+"""The ledger: which connection serves which request. Pure bookkeeping.
+
+Nothing here waits, opens, closes or looks at a clock; `now` comes in as an argument. The caller holds the
+pool's lock around each operation, and afterwards acts on what the ledger decided: it closes the connections
+in `doomed` and wakes the tickets in `granted`.
+
+A *ticket* is one request on its way. A *place* is one connection, open or being opened::
+
+                 opened()                     the last holder leaves
+    CONNECTING ───────────▶ OPEN, with holders ◀────────────────────▶ OPEN, idle
+        │                        │             the next one takes it      │
+        └────────────────────────┴──── remove(), evicted, expired ────────┴──▶ GONE
+
+One fact is authoritative for each: for a place its `phase` and its `holders`, for a ticket `is_waiting` and
+`place`. All else (`available`, `idle`, the queues) is an index over these facts, so every operation takes
+constant time however many connections, origins and waiters there are. An operation that is interrupted by
+an exception out of nowhere (KeyboardInterrupt) leaves `_dirty` set, and the next one rebuilds the indexes.
+
+Invariants: a place is in exactly one phase; `len(places)` never exceeds `max_connections`; no ticket that
+may open a connection waits while a slot is free or an idle connection could be closed for it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import OrderedDict
+from typing import Generic, NamedTuple, TypeVar
+
+C = TypeVar("C")
+"""What the pool keeps in a place: its connection object."""
+
+UNBOUNDED = 1 << 60
+"""Stands for "no limit" wherever counts are compared."""
+
+PATIENCE = 16
+"""How often the oldest waiter of all may be passed over before a slot is taken from others for it."""
+
+
+class Limits(NamedTuple):
+    """How many connections there may be; seconds where it says so. `None`: no limit."""
+
+    max_connections: int | None = None
+    max_connections_per_origin: int | None = None
+    max_keepalive_connections: int | None = None
+    keepalive_expiry: float | None = None
+    max_connection_age: float | None = None
+
+
+class Phase(enum.Enum):
+    CONNECTING = "connecting"
+    OPEN = "open"
+    GONE = "gone"
+
+
+class Origin(Generic[C]):
+    """The places and the queue of one pool key."""
+
+    __slots__ = ("available", "capacity", "dialling", "key", "may_share", "places", "route", "waiters")
+
+    def __init__(self, key: object, route: object, may_share: bool) -> None:
+        self.key = key
+        self.route = route
+        self.places: dict[Place[C], None] = {}
+        # Places with room for one more exchange; the latest used one is taken first.
+        self.available: dict[Place[C], None] = {}
+        self.waiters: OrderedDict[Ticket[C], None] = OrderedDict()
+        self.dialling = 0
+        # Whether one connection may turn out to carry many exchanges, and how many the last one carried.
+        self.may_share = may_share
+        self.capacity = UNBOUNDED
+
+
+class Place(Generic[C]):
+    """One connection, from the decision to open it until it is gone."""
+
+    __slots__ = (
+        "born",
+        "capacity",
+        "connection",
+        "holders",
+        "idle_since",
+        "is_retired",
+        "origin",
+        "phase",
+        "uses",
+    )
+
+    def __init__(self, origin: Origin[C], now: float) -> None:
+        self.origin = origin
+        self.phase = Phase.CONNECTING
+        self.connection: C | None = None
+        self.holders: set[Ticket[C]] = set()
+        self.capacity = 1
+        # A retired place finishes what it serves and takes nothing new (GOAWAY, age, another's turn).
+        self.is_retired = False
+        self.born = now
+        self.idle_since = now
+        self.uses = 0
+
+
+class Ticket(Generic[C]):
+    """One request's claim. `place` is set when it is granted; `owner` is the pool's, who wakes it."""
+
+    __slots__ = ("is_waiting", "origin", "owner", "passed_over", "place", "waiting_since")
+
+    def __init__(self, owner: object = None) -> None:
+        self.owner = owner
+        self.origin: Origin[C] | None = None
+        self.place: Place[C] | None = None
+        self.is_waiting = False
+        self.waiting_since = 0.0
+        self.passed_over = 0
+
+
+class Ledger(Generic[C]):
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.origins: dict[object, Origin[C]] = {}
+        self.places: dict[Place[C], None] = {}
+        # Idle places, the least recently used one first.
+        self.idle: OrderedDict[Place[C], None] = OrderedDict()
+        # Waiting tickets that could use a free slot, the oldest first. A ticket that only its own origin
+        # can serve (a shared dial is under way, or the origin is at its limit) stands in its queue alone.
+        self.waiting: OrderedDict[Ticket[C], None] = OrderedDict()
+        # Decisions for the caller to act on, outside the lock.
+        self.doomed: list[C] = []
+        self.granted: list[Ticket[C]] = []
+        # Figures since the beginning.
+        self.opened_count = 0
+        self.granted_count = 0
+        self.waited_count = 0
+        self.waited_seconds = 0.0
+        self._dirty = False
+        self._max_connections = _bound(limits.max_connections)
+        self._max_per_origin = _bound(limits.max_connections_per_origin)
+        self._max_keepalive = _bound(limits.max_keepalive_connections)
+        self._ages = limits.keepalive_expiry is not None or limits.max_connection_age is not None
+
+    # What a request asks.
+
+    def request(self, ticket: Ticket[C], key: object, now: float) -> bool:
+        """Grant `ticket` a place, open or to be opened by its owner; `False`: it waits in line.
+
+        The origin must be known: see `introduce`.
+        """
+        self._begin(now)
+        origin = self.origins[key]
+        ticket.origin = origin
+        if self._ages:
+            self._drop_aged(origin, now)
+        if origin.available:
+            self._take(next(reversed(origin.available)), ticket)
+            if self.waiting:
+                self._pass_over(ticket)
+        elif self._may_dial(origin) and self._make_room():
+            self._start_dial(origin, ticket, now)
+        else:
+            self._enqueue(ticket, now)
+        self._dirty = False
+        return not ticket.is_waiting
+
+    def introduce(self, key: object, route: object, *, may_share: bool) -> None:
+        """Make an origin known. It is forgotten again with its last connection and waiter."""
+        if key not in self.origins:
+            self.origins[key] = Origin(key, route, may_share)
+
+    # What becomes of a connection.
+
+    def opened(self, place: Place[C], connection: C, *, capacity: int, now: float) -> bool:
+        """The dial of `place` succeeded; `capacity` exchanges fit at once (1: HTTP/1.1).
+
+        `False`: the place is gone meanwhile (the pool was closed), and the connection is not wanted.
+        """
+        self._begin(now)
+        is_wanted = place.phase is Phase.CONNECTING
+        if is_wanted:
+            origin = place.origin
+            place.connection = connection
+            place.phase = Phase.OPEN
+            place.born = now
+            origin.dialling -= 1
+            origin.may_share = capacity > 1
+            origin.capacity = capacity
+            self.opened_count += 1
+            self._set_capacity(place, capacity, now)
+        self._dirty = False
+        return is_wanted
+
+    def resize(self, place: Place[C], capacity: int, now: float) -> None:
+        """The peer changed how many exchanges fit at once."""
+        self._begin(now)
+        if place.phase is Phase.OPEN and capacity != place.capacity:
+            self._set_capacity(place, capacity, now)
+        self._dirty = False
+
+    def retire(self, place: Place[C], now: float) -> None:
+        """No new exchange on this connection; it goes when the last one is over."""
+        self._begin(now)
+        self._retire(place, now)
+        self._dirty = False
+
+    def release(self, ticket: Ticket[C], now: float) -> None:
+        """The exchange is over in good order, and its connection can serve the next."""
+        self._begin(now)
+        place = ticket.place
+        if place is not None and ticket in place.holders:
+            place.holders.discard(ticket)
+            if place.phase is Phase.OPEN:
+                self._freed(place, now)
+            else:
+                self._remove(place, now)
+        ticket.place = None
+        self._dirty = False
+
+    def remove(self, place: Place[C], now: float) -> None:
+        """The connection is closed: its slot is free."""
+        self._begin(now)
+        self._remove(place, now)
+        self._dirty = False
+
+    def failed(self, place: Place[C], now: float) -> None:
+        """The dial failed. Those who counted on it no longer wait for one another: each may try itself."""
+        self._begin(now)
+        place.origin.capacity = 1
+        self._remove(place, now)
+        self._dirty = False
+
+    def abandon(self, ticket: Ticket[C], now: float) -> None:
+        """The request gave up, wherever it was. An unused connection goes to the next."""
+        self._begin(now)
+        if ticket.is_waiting:
+            self._dequeue(ticket)
+            self._forget(ticket.origin)
+        place = ticket.place
+        if place is not None:
+            ticket.place = None
+            place.holders.discard(ticket)
+            if place.phase is Phase.CONNECTING and not place.holders:
+                self._remove(place, now)
+            elif place.phase is Phase.OPEN:
+                self._freed(place, now)
+        self._dirty = False
+
+    def expire(self, now: float) -> float | None:
+        """Doom the idle connections that are too old; return when to look again, `None` if nothing ages."""
+        self._begin(now)
+        due = self._expire(now)
+        age = self.limits.max_connection_age
+        if age is not None:
+            for place in [place for place in self.idle if self._is_too_old(place, now)]:
+                self._evict(place)
+            births = [place.born + age for place in self.idle]
+            due = min(births if due is None else [due, *births], default=None)
+        self._dirty = False
+        return due
+
+    def clear(self, now: float) -> list[C]:
+        """Forget everything, and return the open connections. Whoever waits is woken without a place."""
+        self._begin(now)
+        connections = [place.connection for place in self.places if place.connection is not None]
+        for origin in list(self.origins.values()):
+            for ticket in list(origin.waiters):
+                self._grant(ticket, now)
+        for place in list(self.places):
+            self._detach(place)
+        self.origins.clear()
+        self._dirty = False
+        return connections
+
+    # A place changes hands.
+
+    def _take(self, place: Place[C], ticket: Ticket[C]) -> None:
+        ticket.place = place
+        holders = place.holders
+        if not holders:
+            self.idle.pop(place, None)
+        holders.add(ticket)
+        place.uses += 1
+        self.granted_count += 1
+        if len(holders) >= place.capacity:
+            place.origin.available.pop(place, None)
+
+    def _freed(self, place: Place[C], now: float) -> None:
+        """A holder left: hand the room to a waiter, or keep it."""
+        if (
+            self.waiting
+            and (oldest := self._oldest()).passed_over >= PATIENCE
+            and oldest.origin is not place.origin
+        ):
+            # For a connection that carries others' exchanges this means: when they are over.
+            oldest.passed_over = -UNBOUNDED
+            self._retire(place, now)
+        if place.is_retired or self._is_too_old(place, now):
+            self._retire(place, now)
+            return
+        origin = place.origin
+        if len(place.holders) >= place.capacity:
+            return
+        if origin.waiters:
+            ticket = next(iter(origin.waiters))
+            self._take(place, ticket)
+            self._grant(ticket, now)
+            self._pass_over(ticket)
+            if len(place.holders) < place.capacity:
+                origin.available[place] = None
+            return
+        origin.available[place] = None
+        if not place.holders:
+            self._idle(place, now)
+
+    def _idle(self, place: Place[C], now: float) -> None:
+        place.idle_since = now
+        self.idle[place] = None
+        if self.waiting:
+            # Whoever waits has no use for this connection, but for its slot.
+            self._evict(place)
+            self._grant_slots(now)
+        elif len(self.idle) > self._max_keepalive:
+            self._evict(next(iter(self.idle)))
+
+    def _set_capacity(self, place: Place[C], capacity: int, now: float) -> None:
+        place.capacity = capacity
+        origin = place.origin
+        if place.is_retired or len(place.holders) >= capacity:
+            origin.available.pop(place, None)
+        else:
+            origin.available[place] = None
+        self._serve_waiters_of(origin, now)
+        if not place.holders and place.phase is Phase.OPEN and place not in self.idle:
+            self._idle(place, now)
+
+    def _retire(self, place: Place[C], now: float) -> None:
+        if place.phase is not Phase.OPEN:
+            return
+        place.is_retired = True
+        place.origin.available.pop(place, None)
+        if not place.holders:
+            self._evict(place)
+        self._serve_waiters_of(place.origin, now)
+
+    def _evict(self, place: Place[C]) -> None:
+        """Close an idle connection."""
+        if place.connection is not None:
+            self.doomed.append(place.connection)
+        self._detach(place)
+
+    def _remove(self, place: Place[C], now: float) -> None:
+        if place.phase is not Phase.GONE:
+            self._detach(place)
+            self._serve_waiters_of(place.origin, now)
+
+    def _detach(self, place: Place[C]) -> None:
+        if place.phase is Phase.CONNECTING:
+            place.origin.dialling -= 1
+        place.phase = Phase.GONE
+        self.places.pop(place, None)
+        self.idle.pop(place, None)
+        place.origin.places.pop(place, None)
+        place.origin.available.pop(place, None)
+        self._forget(place.origin)
+
+    # Slots for new connections.
+
+    def _may_dial(self, origin: Origin[C]) -> bool:
+        if len(origin.places) >= self._max_per_origin:
+            return False
+        # One dial may come back with room for many: more dials only for more waiters than that.
+        return not (origin.may_share and origin.dialling) or (
+            len(origin.waiters) >= origin.dialling * origin.capacity
+        )
+
+    def _make_room(self) -> bool:
+        """Whether one more connection may be opened, an idle one closed for it where need be."""
+        if len(self.places) < self._max_connections:
+            return True
+        if not self.idle:
+            return False
+        self._evict(next(iter(self.idle)))
+        return True
+
+    def _start_dial(self, origin: Origin[C], ticket: Ticket[C], now: float) -> None:
+        place = Place(origin, now)
+        ticket.place = place
+        place.holders.add(ticket)
+        place.uses = 1
+        self.origins[origin.key] = origin
+        self.places[place] = None
+        origin.places[place] = None
+        origin.dialling += 1
+        self.granted_count += 1
+
+    def _grant_slots(self, now: float) -> None:
+        """Free slots go to the oldest tickets that can use one."""
+        while self.waiting:
+            ticket = self._oldest()
+            origin = ticket.origin
+            assert origin is not None
+            if not self._may_dial(origin):
+                del self.waiting[ticket]
+            elif self._make_room():
+                self._start_dial(origin, ticket, now)
+                self._grant(ticket, now)
+            else:
+                return
+
+    def _serve_waiters_of(self, origin: Origin[C], now: float) -> None:
+        """The origin's state changed: hand out its room, and let those dial who now may."""
+        while origin.waiters and origin.available:
+            ticket = next(iter(origin.waiters))
+            self._take(next(reversed(origin.available)), ticket)
+            self._grant(ticket, now)
+        room = min(len(origin.waiters), self._max_per_origin - len(origin.places))
+        if origin.may_share:
+            room = min(room, 1 + len(origin.waiters) // origin.capacity)
+        for ticket in origin.waiters:
+            if room <= 0:
+                break
+            room -= 1
+            self.waiting.setdefault(ticket, None)
+        self._grant_slots(now)
+
+    # The queues.
+
+    def _enqueue(self, ticket: Ticket[C], now: float) -> None:
+        origin = ticket.origin
+        assert origin is not None
+        self.origins[origin.key] = origin
+        ticket.is_waiting = True
+        ticket.waiting_since = now
+        if self._may_dial(origin):
+            self.waiting[ticket] = None
+        origin.waiters[ticket] = None
+
+    def _dequeue(self, ticket: Ticket[C]) -> None:
+        ticket.is_waiting = False
+        self.waiting.pop(ticket, None)
+        if ticket.origin is not None:
+            ticket.origin.waiters.pop(ticket, None)
+
+    def _grant(self, ticket: Ticket[C], now: float) -> None:
+        """Have a ticket woken that was just given its place."""
+        self.granted.append(ticket)
+        self._dequeue(ticket)
+        self.waited_count += 1
+        self.waited_seconds += now - ticket.waiting_since
+
+    def _oldest(self) -> Ticket[C]:
+        return next(iter(self.waiting))
+
+    def _pass_over(self, served: Ticket[C]) -> None:
+        """Another than the oldest waiter of all was served."""
+        if self.waiting:
+            oldest = self._oldest()
+            if oldest is not served and oldest.origin is not served.origin:
+                oldest.passed_over += 1
+
+    # Age.
+
+    def _is_too_old(self, place: Place[C], now: float) -> bool:
+        age = self.limits.max_connection_age
+        return age is not None and now - place.born >= age
+
+    def _expire(self, now: float) -> float | None:
+        expiry = self.limits.keepalive_expiry
+        if expiry is None:
+            return None
+        while self.idle:
+            place = next(iter(self.idle))
+            due = place.idle_since + expiry
+            if due > now:
+                return due
+            self._evict(place)
+        return None
+
+    def _drop_aged(self, origin: Origin[C], now: float) -> None:
+        """Let nothing be taken that is past its time."""
+        self._expire(now)
+        while origin.available and self._is_too_old(place := next(reversed(origin.available)), now):
+            self._retire(place, now)
+        self.origins.setdefault(origin.key, origin)
+
+    # Origins and indexes.
+
+    def _forget(self, origin: Origin[C] | None) -> None:
+        if origin is not None and not origin.places and not origin.waiters:
+            self.origins.pop(origin.key, None)
+
+    def _begin(self, now: float) -> None:
+        if self._dirty:
+            self._rebuild(now)
+        self._dirty = True
+
+    def _rebuild(self, now: float) -> None:
+        """Derive every index from the facts, after an operation that was cut short."""
+        tickets = [*self.waiting, *(t for origin in self.origins.values() for t in origin.waiters)]
+        places = [place for place in self.places if place.phase is not Phase.GONE]
+        origins = {place.origin: None for place in places}
+        origins.update((ticket.origin, None) for ticket in tickets if ticket.origin is not None)
+        for origin in origins:
+            origin.places.clear()
+            origin.available.clear()
+            origin.waiters.clear()
+            origin.dialling = 0
+        self.origins = {origin.key: origin for origin in origins}
+        self.idle.clear()
+        self.waiting.clear()
+        self.places = {}
+        for place in sorted(places, key=lambda place: place.idle_since):
+            self._reindex(place)
+        for ticket in tickets:
+            if ticket.place is not None and ticket in ticket.place.holders:
+                ticket.is_waiting = False
+                if ticket not in self.granted:
+                    self.granted.append(ticket)
+            elif ticket.is_waiting and ticket.origin is not None:
+                ticket.place = None
+                ticket.origin.waiters[ticket] = None
+        for origin in origins:
+            self._serve_waiters_of(origin, now)
+            self._forget(origin)
+
+    def _reindex(self, place: Place[C]) -> None:
+        origin = place.origin
+        place.holders = {ticket for ticket in place.holders if ticket.place is place}
+        if place.phase is Phase.CONNECTING:
+            if not place.holders:
+                place.phase = Phase.GONE
+                return
+            origin.dialling += 1
+        elif not place.is_retired and len(place.holders) < place.capacity:
+            origin.available[place] = None
+        self.places[place] = None
+        origin.places[place] = None
+        if place.phase is Phase.OPEN and not place.holders:
+            self.idle[place] = None
+
+
+def _bound(limit: int | None) -> int:
+    return UNBOUNDED if limit is None else limit
