@@ -1,10 +1,16 @@
 """The chunked transfer coding, received (RFC 9112 §7.1).
 
-Theory of operation. One call decodes all that has arrived, so that a flood of tiny chunks costs the caller
-one piece for each piece received. Between calls only the stage and the bytes left of the current chunk are
-kept; an incomplete line stays in the caller's buffer, and is searched from where the last search ended.
+Theory of operation. One call decodes all that is here, so a flood of tiny chunks becomes one piece for each
+piece that was received. Between two calls only the stage and the bytes missing from the current chunk are
+kept; an incomplete line stays in the caller's buffer, and its search goes on where it stopped.
 
-Invariant: what was appended to `pieces` is payload, whatever comes after it.
+Invariant: what is in `pieces` is payload, whatever comes after it. An error may follow a good piece.
+
+Where the standard leaves a choice:
+
+- lines, and the data of a chunk, may end with a bare LF, but not a line with an extension: two parsers that
+  disagree about where an extension ends are how responses get split;
+- spaces after the size are ignored, and so are extensions, whatever they say; nothing else may be there.
 """
 
 from __future__ import annotations
@@ -13,58 +19,57 @@ import enum
 import re
 
 from ..._exceptions import RemoteProtocolError
-from .fields import quote
+from .fields import Field, quote
 from .limits import FREE_CHUNK_LINE, Limits
-from .responses import Field, SectionScanner, read_trailers
+from .sections import SectionScanner, parse_field, split_lines, unfold
 
 
 class ChunkStage(enum.Enum):
-    """
-    SIZE -> DATA -> DATA_END -> SIZE ...
+    """What comes next.
+
+    SIZE --> DATA --> DATA_END --> SIZE ...
       |
-      +--> TRAILERS -> COMPLETE
+      +--0--> TRAILERS --> COMPLETE
     """
 
-    SIZE = "a chunk-size line"
+    SIZE = "a chunk size"
     DATA = "the data of a chunk"
-    DATA_END = "the line end after the data of a chunk"
-    TRAILERS = "the trailer section"
-    COMPLETE = "complete"
+    DATA_END = "the line end behind the data of a chunk"
+    TRAILERS = "the end of the trailers"
+    COMPLETE = "nothing"
 
 
 class ChunkedDecoder:
-    """Takes chunked bytes, gives payload."""
+    """Chunks in, payload out. Raises `RemoteProtocolError`, and is of no use after that."""
 
-    __slots__ = ("_excess", "_left", "_limits", "_scanner", "_searched", "_seen", "stage", "trailers")
+    __slots__ = ("_consumed", "_excess", "_limits", "_missing", "_scanner", "_searched", "stage", "trailers")
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
         self.stage = ChunkStage.SIZE
         self.trailers: list[Field] = []
-        self._left = 0
+        self._limits = limits
+        self._missing = 0
+        """Bytes of the current chunk that are still to come."""
         self._searched = 0
-        self._seen = 0
+        """Bytes of an incomplete chunk-size line in which there is no line end."""
+        self._consumed = 0
         self._excess = 0
-        self._scanner = SectionScanner(limits)
+        self._scanner = SectionScanner(limits, what="trailer section")
 
     def decode(self, data: bytes | bytearray, at: int, pieces: list[bytes]) -> int:
-        """Append the payload in `data[at:]` to `pieces`; return the offset of what is left to read."""
-        begin = at
-        end = len(data)
-        while at < end:
+        """Append the payload in `data[at:]` to `pieces`; return the offset of what has to wait for more."""
+        start = at
+        size = len(data)
+        while at < size:
             stage = self.stage
             if stage is ChunkStage.DATA:
-                stop = min(at + self._left, end)
-                pieces.append(bytes(data[at:stop]))
-                self._left -= stop - at
-                at = stop
-                if self._left == 0:
-                    self.stage = ChunkStage.DATA_END
-                continue
-            if stage is ChunkStage.DATA_END:
+                after = self._take_data(data, at, pieces)
+            elif stage is ChunkStage.DATA_END:
                 after = self._skip_line_end(data, at)
             elif stage is ChunkStage.SIZE:
-                after = self._read_size(data, at, self._seen + at - begin)
+                if not self._searched and isinstance(data, bytes):
+                    at = _take_whole_chunks(data, at, pieces)
+                after = self._read_size(data, at, self._consumed + at - start)
             elif stage is ChunkStage.TRAILERS:
                 after = self._read_trailers(data, at)
             else:
@@ -72,63 +77,104 @@ class ChunkedDecoder:
             if after < 0:
                 break
             at = after
-        self._seen += at - begin
+        self._consumed += at - start
         return at
 
+    def _take_data(self, data: bytes | bytearray, at: int, pieces: list[bytes]) -> int:
+        end = min(at + self._missing, len(data))
+        pieces.append(bytes(data[at:end]))
+        self._missing -= end - at
+        if not self._missing:
+            self.stage = ChunkStage.DATA_END
+        return end
+
     def _skip_line_end(self, data: bytes | bytearray, at: int) -> int:
-        if data[at] == 10:
+        if data.startswith(b"\r\n", at):
+            self.stage = ChunkStage.SIZE
+            return at + 2
+        if data.startswith(b"\n", at):
             self.stage = ChunkStage.SIZE
             return at + 1
-        if data[at] == 13:
-            if len(data) == at + 1:
-                return -1
-            if data[at + 1] == 10:
-                self.stage = ChunkStage.SIZE
-                return at + 2
-        raise RemoteProtocolError(
-            f"The data of a chunk is not followed by a line end but by {quote(bytes(data[at : at + 2]))}."
-        )
+        if data[at:] == b"\r":
+            return -1
+        found = quote(bytes(data[at : at + 2]))
+        raise RemoteProtocolError(f"The data of a chunk is not followed by a line end, but by {found}.")
 
-    def _read_size(self, data: bytes | bytearray, at: int, seen: int) -> int:
+    def _read_size(self, data: bytes | bytearray, at: int, consumed: int) -> int:
+        limits = self._limits
         end = data.find(b"\n", at + self._searched)
-        size = (len(data) if end < 0 else end) - at
-        if size > self._limits.chunk_line_size:
-            raise RemoteProtocolError(
-                f"A chunk-size line is longer than {self._limits.chunk_line_size} bytes."
-            )
+        size = (end if end >= 0 else len(data)) - at
+        if size > limits.chunk_line_size:
+            raise RemoteProtocolError(f"A chunk-size line is longer than {limits.chunk_line_size} bytes.")
         if end < 0:
             self._searched = size
             return -1
         self._searched = 0
         if size > FREE_CHUNK_LINE:
+            if 2 * self._excess + size > limits.chunk_excess + consumed:
+                raise RemoteProtocolError(
+                    f"Chunk extensions outweigh the body by more than {limits.chunk_excess} bytes."
+                )
             self._excess += size
-            if self._excess > self._limits.chunk_excess + seen - self._excess:
-                raise RemoteProtocolError("The chunk extensions outweigh the body.")
-        self._left = _parse_size(bytes(data[at:end]))
-        self.stage = ChunkStage.DATA if self._left else ChunkStage.TRAILERS
+        self._missing = _parse_size(bytes(data[at:end]))
+        if self._missing > limits.content_length:
+            raise RemoteProtocolError(f"A chunk is larger than {limits.content_length} bytes.")
+        self.stage = ChunkStage.DATA if self._missing else ChunkStage.TRAILERS
         return end + 1
 
     def _read_trailers(self, data: bytes | bytearray, at: int) -> int:
+        """RFC 9112 §7.1.2. They are kept apart, so a framing field among them frames nothing."""
         end = self._scanner.find_end(data, at)
         if end >= 0:
-            self.trailers = read_trailers(bytes(data[at:end]), self._limits)
+            lines = split_lines(bytes(data[at:end]))
+            self.trailers = [
+                parse_field(line)[0] for line in unfold(lines, self._limits, what="trailer section")
+            ]
             self.stage = ChunkStage.COMPLETE
         return end
 
 
-_match_size_line = re.compile(
-    rb"0*([0-9A-Fa-f]{0,16})"
-    rb"(?: *\r?|[ \t]*;[\t\x20-\x7e\x80-\xff]*\r)"
-).fullmatch
+def _take_whole_chunks(data: bytes, at: int, pieces: list[bytes]) -> int:
+    """Take the chunks that are here from size to line end and look like nearly all do.
+
+    A million chunks of one byte must not cost a million turns through the stages.
+    """
+    while (end := data.find(b"\r\n", at, at + 10)) >= 0:
+        size = _known_sizes.get(data[at:end]) or _learn_size(data[at:end])
+        stop = end + 2 + size
+        if not size or data[stop : stop + 2] != b"\r\n":
+            break
+        pieces.append(data[end + 2 : stop])
+        at = stop + 2
+    return at
+
+
+_known_sizes: dict[bytes, int] = {}
+_KNOWN_SIZES_COUNT = 1024
+
+
+def _learn_size(line: bytes) -> int:
+    """The size in a line of up to eight hexadecimal digits and nothing else; otherwise 0."""
+    if not _is_plain_size(line):
+        return 0
+    if len(_known_sizes) >= _KNOWN_SIZES_COUNT:
+        _known_sizes.clear()
+    size = _known_sizes[line] = int(line, 16)
+    return size
+
+
+_is_plain_size = re.compile(rb"[0-9A-Fa-f]{1,8}").fullmatch
 
 
 def _parse_size(line: bytes) -> int:
-    """Blanks after the size are accepted, and extensions ignored. A line with extensions ends with CRLF:
-    others may look for its end behind a bare LF."""
+    """The size in a line without its LF."""
     match = _match_size_line(line)
-    if match is None or not line[:1].isalnum():
-        raise RemoteProtocolError(f"Not a chunk size: {quote(line)}.")
-    size = int(match[1] or b"0", 16)
-    if size >= 2**63:
-        raise RemoteProtocolError(f"The chunk size {quote(line)} is too large.")
-    return size
+    if match is None:
+        raise RemoteProtocolError(f"The peer sent no valid chunk size: {quote(line)}.")
+    return int(match[1] or b"0", 16)
+
+
+# `int` must not see more digits than can count; leading zeros are bounded by the length of the line.
+_match_size_line = re.compile(
+    rb"(?=[0-9A-Fa-f])0*([0-9A-Fa-f]{0,16})(?: *\r?|[ \t]*;[\t\x20-\x7e\x80-\xff]*\r)"
+).fullmatch

@@ -1,4 +1,21 @@
-"""The client's side of HTTP/1.1 on one connection: bytes in, heads and bodies out. No I/O."""
+"""The client's side of one HTTP/1.1 connection: bytes in, heads and bodies out (RFC 9112).
+
+Theory of operation. The two halves of an exchange are independent: the request is framed while the response
+may already be here. Received bytes are one buffer and a position in it. `feed` adds to it, `next_head` and
+`next_data` take from it and say `None` when it does not hold enough. It is usually the very object that was
+fed, so a piece that is all body goes out as it came in.
+
+Invariants. Each received byte is searched once and copied a bounded number of times, however it arrives. How
+the bytes were split into pieces changes neither heads, nor body, nor whether there is an error. Good bytes
+before a fault are handed out before the error is raised. After an error nothing but the same error comes.
+
+Where the standard leaves a choice (see `sections`, `bodies` and `responses` for more):
+
+- anything before the status line is an error, an empty line too: no server sends one today (§2.2);
+- a body's length is not looked at where there can be no body: HEAD, 1xx, 204, 304 (§6.3, rule 1);
+- Content-Length together with Transfer-Encoding: chunked wins, and the connection ends there (§6.1);
+- bytes behind a complete response stay unread, and the connection ends there (§9.2).
+"""
 
 from __future__ import annotations
 
@@ -8,56 +25,76 @@ from typing import NoReturn
 
 from ..._exceptions import LocalProtocolError, RemoteProtocolError
 from .bodies import ChunkedDecoder, ChunkStage
+from .fields import Field
 from .limits import DEFAULT_LIMITS, Limits
 from .requests import CHUNKED, RequestFields, check_request_line, encode_fields
-from .responses import Field, Framing, Head, ResponseHead, SectionScanner, read_head, try_read_plain
+from .responses import Framing, ParsedHead, ResponseHead, read_head, try_read_plain_head
+from .sections import SectionScanner
 
 Buffer = bytes | bytearray | memoryview
 
+JOIN_SIZE = 16 * 1024
+"""Bytes up to which a chunk is copied to be sent in one piece with its framing."""
+
+REST_SIZE = 64
+"""Bytes up to which an unread rest (half a chunk-size line, mostly) is copied in front of what follows, to be
+one `bytes` object with it; a longer one grows in place."""
+
 
 class Stage(enum.Enum):
-    """Where the response half is.
+    """Where the response is.
 
-    IDLE --start_request--> HEAD --final head--> LENGTH | CHUNKED | UNTIL_CLOSE | RAW
-                              ^  \\                               |
-                              |   +--no body----------> COMPLETE <+
-                              +-------start_request--------+
-    Any violation leads to FAILED, for good.
+        IDLE --start_request--> HEAD --final head--> LENGTH, CHUNKED, UNTIL_CLOSE, RAW
+                                ^  |                            |
+                    start_request  +--head without a body--+    | last byte
+                                |                          v    v
+                                +----------------------- COMPLETE
+
+    A violation leads from anywhere to FAILED, where it stays.
     """
 
-    IDLE = "no request yet"
-    HEAD = "waiting for a final head"
-    LENGTH = "in a body of known length"
-    CHUNKED = "in a chunked body"
-    UNTIL_CLOSE = "in a body that ends with the connection"
-    RAW = "no longer HTTP"
+    IDLE = "no request was sent"
+    HEAD = "the final head has not been read"
+    LENGTH = "a body of known length is being read"
+    CHUNKED = "a chunked body is being read"
+    UNTIL_CLOSE = "a body that ends with the connection is being read"
+    RAW = "the connection does not speak HTTP any more"
     COMPLETE = "the response is complete"
     FAILED = "the peer broke the rules"
 
 
-JOIN_SIZE = 16 * 1024
-"""Up to this many bytes a chunk is copied into one piece with its framing."""
+# Up to Python 3.11 a member costs as much as a call when it is looked up in its class.
+_HEAD, _LENGTH, _COMPLETE = Stage.HEAD, Stage.LENGTH, Stage.COMPLETE
+_FRAMED_BY_LENGTH = Framing.LENGTH
 
 
 class Engine:
+    """One connection, and the exchanges that follow one another on it.
+
+    An exchange is `start_request`, `frame_body` and `finish_body` on the one side, `feed`, `next_head` and
+    `next_data` on the other. What the peer does wrong is a `RemoteProtocolError`, what the caller's request
+    does wrong a `LocalProtocolError`; calls out of their order are a `RuntimeError`.
+    """
+
     __slots__ = (
         "_at",
-        "_body_left",
         "_chunks",
         "_data",
         "_failure",
         "_field_count",
-        "_fields",
+        "_head_scanner",
         "_head_size",
         "_interim_count",
         "_is_ended",
         "_is_request_complete",
-        "_is_trusted",
-        "_left",
         "_limits",
+        "_may_persist",
         "_method",
-        "_scanner",
+        "_missing",
+        "_plain_size",
+        "_request",
         "_stage",
+        "_unsent",
         "body_expected",
         "expects_continue",
         "is_complete",
@@ -67,181 +104,224 @@ class Engine:
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
+        # What was received: a buffer, how far it has been read, and whether the stream has ended.
         self._data: bytes | bytearray = b""
         self._at = 0
         self._is_ended = False
+        # The request.
+        self._method = b""
+        self._request: RequestFields | None = None
+        self._is_request_complete = True
+        self._unsent = 0
+        self.body_expected = False
+        """Whether the framing of the request announces a body."""
+        self.expects_continue = False
+        """Whether that body should wait for the peer's consent (RFC 9110 §10.1.1)."""
+        # The response.
         self._stage = Stage.IDLE
         self._failure = ""
-        self._scanner = SectionScanner(limits)
-        self._chunks: ChunkedDecoder | None = None
-        self._fields: RequestFields | None = None
-        self._method = b""
-        self._body_left = 0
-        self._is_request_complete = False
-        self._is_trusted = False
-        self._left = 0
-        self._interim_count = 0
+        self._head_scanner = SectionScanner(limits, what="response head")
+        self._plain_size = min(limits.head_size, limits.field_size)
         self._head_size = 0
         self._field_count = 0
-        self.body_expected = False
-        self.expects_continue = False
+        self._interim_count = 0
+        self._missing = 0
+        self._chunks: ChunkedDecoder | None = None
+        self._may_persist = True
         self.response_started = False
+        """Whether a byte has arrived since the request was started."""
         self.wants_close = False
+        """Whether the peer closes the connection after this response; known with the final head."""
         self.is_complete = False
+        """Whether the response has been read to its end."""
 
-    # The request half.
+    # The request.
 
-    def start_request(self, method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    def start_request(self, method: bytes, target: bytes, headers: Sequence[Field]) -> bytes:
+        """Begin an exchange; return the request's head.
+
+        Raises `LocalProtocolError`, and then nothing has changed. RFC 9112 §3.
+        """
         check_request_line(method, target)
-        fields = encode_fields(headers)
-        if self._stage is not Stage.IDLE and not self.can_reuse:
-            raise RuntimeError(f"No request can be sent on this connection: {self._stage.value}.")
-        if self._is_ended or self._at < len(self._data):
-            raise RemoteProtocolError("The peer spoke, or closed the connection, before it got a request.")
-        self._fields = fields
+        request = encode_fields(headers)
+        if not self.can_reuse:
+            self._refuse_request()
         self._method = method
-        self._body_left = fields.length
+        self._request = request
+        self._unsent = request.length
         self._is_request_complete = False
-        self.body_expected = fields.length != 0
-        self.expects_continue = fields.expects_continue
-        self._stage = Stage.HEAD
+        self.body_expected = request.length != 0
+        self.expects_continue = request.expects_continue
+        self._stage = _HEAD
+        self._head_size = self._field_count = self._interim_count = 0
         self._chunks = None
-        self._interim_count = self._head_size = self._field_count = 0
         self.response_started = self.wants_close = self.is_complete = False
-        return b"%b %b HTTP/1.1\r\n%b" % (method, target, fields.block)
+        return b"".join((method, b" ", target, b" HTTP/1.1\r\n", request.block))
 
     def frame_body(self, data: Buffer) -> tuple[Buffer, ...]:
-        fields = self._fields
-        if fields is None or self._is_request_complete:
-            raise RuntimeError("No request body is open.")
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"A request body consists of bytes, not {type(data).__name__}.")
-        if isinstance(data, memoryview) and (data.itemsize != 1 or not data.contiguous):
-            data = data.tobytes()
+        """The next piece of the request body as it goes on the wire; large ones are not copied.
+
+        Raises `LocalProtocolError` for more than the head has announced. RFC 9112 §6.
+        """
+        request = self._open_request()
+        data = _as_bytes(data)
         size = len(data)
         if not size:
             return ()
-        if fields.length == CHUNKED:
-            if size <= JOIN_SIZE:
-                return (b"".join((b"%x\r\n" % size, data, b"\r\n")),)
-            return (b"%x\r\n" % size, data, b"\r\n")
-        if not fields.has_framing:
+        if request.length == CHUNKED:
+            pieces = (b"%x\r\n" % size, data, b"\r\n")
+            return (b"".join(pieces),) if size <= JOIN_SIZE else pieces
+        if not request.has_framing:
             raise LocalProtocolError(
                 "The request has a body, but neither Content-Length nor Transfer-Encoding: chunked was given."
             )
-        if size > self._body_left:
-            sent = fields.length - self._body_left + size
+        if size > self._unsent:
             raise LocalProtocolError(
                 "The request body is longer than its Content-Length: "
-                f"{sent} bytes or more, not {fields.length}."
+                f"at least {request.length - self._unsent + size} bytes instead of {request.length}."
             )
-        self._body_left -= size
+        self._unsent -= size
         return (data,)
 
     def finish_body(self) -> bytes:
-        fields = self._fields
-        if fields is None or self._is_request_complete:
-            raise RuntimeError("No request body is open.")
-        if fields.length == CHUNKED:
+        """End the request; return what closes its body on the wire, if anything does.
+
+        Raises `LocalProtocolError` for less than the head has announced.
+        """
+        request = self._open_request()
+        if request.length == CHUNKED:
             self._is_request_complete = True
             return b"0\r\n\r\n"
-        if self._body_left:
+        if self._unsent:
             raise LocalProtocolError(
-                f"The request body is shorter than its Content-Length: "
-                f"{fields.length - self._body_left} bytes, not {fields.length}."
+                "The request body is shorter than its Content-Length: "
+                f"{request.length - self._unsent} bytes instead of {request.length}."
             )
         self._is_request_complete = True
         return b""
 
-    # The response half.
+    def _open_request(self) -> RequestFields:
+        if self._request is None or self._is_request_complete:
+            raise RuntimeError("There is no request to which a body could belong.")
+        return self._request
+
+    def _refuse_request(self) -> NoReturn:
+        if self._stage is Stage.IDLE:
+            raise RemoteProtocolError("The peer spoke, or closed the connection, before it got a request.")
+        raise RuntimeError(f"The connection cannot carry another request: {self._stage.value}.")
+
+    # The response.
 
     def feed(self, data: bytes) -> None:
+        """Take what was received; `b""` is the end of the stream."""
         if not data:
             self._is_ended = True
             return
         assert not self._is_ended
         self.response_started = True
-        if self._at == len(self._data):
+        if not self._data:
             self._data = data
-            self._at = 0
-            return
-        if isinstance(self._data, bytes):
-            self._data = bytearray(self._data)
-        del self._data[: self._at]
+        else:
+            self._append(data)
+
+    def _append(self, data: bytes) -> None:
+        rest = self._data
+        if len(rest) - self._at <= REST_SIZE:
+            self._data = bytes(rest[self._at :]) + data
+        else:
+            if isinstance(rest, bytes):
+                rest = self._data = bytearray(rest)
+            del rest[: self._at]
+            rest += data
         self._at = 0
-        self._data += data
+
+    def _advance(self, at: int) -> None:
+        """Everything before `at` has been read. What has been read to its end is not held on to."""
+        if at == len(self._data):
+            self._data = b""
+            at = 0
+        self._at = at
 
     def next_head(self) -> ResponseHead | None:
-        if self._stage is not Stage.HEAD:
+        """The next head, interim ones (1xx but 101) included; `None` until it is here. RFC 9112 §4.
+
+        The body follows the first head that is final.
+        """
+        if self._stage is not _HEAD:
             self._refuse("head")
         data = self._data
         at = self._at
-        if type(data) is bytes:
+        if not self._head_scanner.searched and isinstance(data, bytes):
             end = data.find(b"\r\n\r\n", at)
-            if 0 <= end - at <= 8192:
-                head = try_read_plain(data[at:end])
+            if 0 <= end - at <= self._plain_size:
+                head = try_read_plain_head(data[at:end])
                 if head is not None:
-                    self._at = end + 4
-                    return self._accept(head, end + 4 - at)
+                    return self._accept(head, at=at, end=end + 4)
         return self._next_head_with_care()
 
     def _next_head_with_care(self) -> ResponseHead | None:
         data = self._data
         at = self._at
-        if bytes(data[at : at + 5]) != b"HTTP/"[: len(data) - at]:
-            self._fail(
-                f"The peer does not speak HTTP/1.1: its answer begins with {bytes(data[at : at + 16])!r}."
-            )
+        if not b"HTTP/".startswith(start := bytes(data[at : at + 5])):
+            self._fail(f"The peer does not speak HTTP/1.1: {_describe_stranger(start)}.")
         try:
-            end = self._scanner.find_end(data, at)
-            if end < 0:
-                if self._is_ended:
-                    self._fail(self._describe_early_end())
-                return None
-            head = read_head(bytes(data[at:end]), self._limits)
+            end = self._head_scanner.find_end(data, at)
+            if end >= 0:
+                head = read_head(bytes(data[at:end]), self._limits)
         except RemoteProtocolError as exc:
             self._fail(str(exc))
-        self._at = end
-        return self._accept(head, end - at)
+        if end >= 0:
+            return self._accept(head, at=at, end=end)
+        if self._is_ended:
+            self._fail(self._describe_early_end())
+        return None
 
     def _describe_early_end(self) -> str:
         if not self.response_started:
             return "The peer closed the connection without sending a response."
-        if self._at == len(self._data):
+        if not self._data:
             return "The peer closed the connection after an interim response, without a final one."
-        return "The peer closed the connection in the middle of the response head."
+        return "The peer closed the connection in the middle of a response head."
 
-    def _accept(self, head: Head, size: int) -> ResponseHead:
-        self._head_size += size
-        self._field_count += len(head.fields)
+    def _accept(self, head: ParsedHead, *, at: int, end: int) -> ResponseHead:
         limits = self._limits
+        self._head_size += end - at
+        self._field_count += len(head.fields)
         if self._head_size > limits.head_size:
-            self._fail(f"The response head is larger than {limits.head_size} bytes.")
+            self._fail(f"The response heads are larger than {limits.head_size} bytes.")
         if self._field_count > limits.field_count:
-            self._fail(f"The response head has more than {limits.field_count} fields.")
-        if head.status < 200 and head.status != 101:
+            self._fail(f"The response heads have more than {limits.field_count} fields.")
+        self._advance(end)
+        if head.status >= 200 or head.status == 101:
+            self._begin_body(head)
+        else:
             self._interim_count += 1
             if self._interim_count > limits.interim_count:
                 self._fail(f"The peer sent more than {limits.interim_count} interim responses.")
-        else:
-            self._begin_body(head)
         return ResponseHead(head.status, head.version, head.reason, list(head.fields))
 
-    def _begin_body(self, head: Head) -> None:
-        self.wants_close = head.says_close
-        self._is_trusted = head.is_trusted
+    def _begin_body(self, head: ParsedHead) -> None:
+        """Decide how the body is delimited: RFC 9112 §6.3."""
         status = head.status
-        # RFC 9112 §6.3, rule 2 and RFC 9110 §15.2.2.
-        if status == 101 or (self._method == b"CONNECT" and 200 <= status < 300):
+        self.wants_close = head.says_close
+        # Whatever follows a switch of protocols or the opening of a tunnel is no body (rule 2).
+        if status == 101 or (self._method == b"CONNECT" and status < 300):
             self._stage = Stage.RAW
-        # Rule 1.
-        elif self._method == b"HEAD" or status in (204, 304):
+            return
+        self._may_persist = head.is_trusted and not (
+            head.says_close or self._request is None or self._request.asks_close
+        )
+        # There is no body, whatever the fields say (rule 1).
+        if status == 204 or status == 304 or self._method == b"HEAD":
             self._complete()
-        elif head.framing is Framing.LENGTH:
-            self._left = head.length
-            self._stage = Stage.LENGTH
+        # The fields decide (rules 3 to 8).
+        elif head.framing is _FRAMED_BY_LENGTH:
+            self._missing = head.length
+            self._stage = _LENGTH
             if not head.length:
                 self._complete()
+            elif head.length > self._limits.content_length:
+                self._fail(f"The response's Content-Length is larger than {self._limits.content_length}.")
         elif head.framing is Framing.CHUNKED:
             self._chunks = ChunkedDecoder(self._limits)
             self._stage = Stage.CHUNKED
@@ -252,95 +332,71 @@ class Engine:
             self._fail(head.fault)
 
     def next_data(self) -> bytes | None:
-        stage = self._stage
-        data = self._data
-        at = self._at
-        if stage is Stage.LENGTH:
-            size = len(data) - at
-            if not size:
-                if self._is_ended:
-                    self._fail(
-                        f"The peer closed the connection {self._left} bytes before the end of the body."
-                    )
-                return None
-            if size > self._left:
-                size = self._left
-            self._at = at + size
-            self._left -= size
-            if not self._left:
-                self._complete()
-            return bytes(data[at : at + size])
-        if stage is Stage.CHUNKED:
+        """The next piece of the body; `None` until there is one, `b""` when there is no more. RFC 9112 §7.
+
+        A piece is all that is here of the body. `is_complete` is known with the last one.
+        """
+        if self._stage is _LENGTH:
+            return self._next_counted()
+        if self._stage is Stage.CHUNKED:
             return self._next_chunks()
-        if stage is Stage.UNTIL_CLOSE or stage is Stage.RAW:
-            self._at = len(data)
+        if self._stage is Stage.UNTIL_CLOSE or self._stage is Stage.RAW:
+            return self._next_unframed()
+        if self._stage is not _COMPLETE:
+            self._refuse("body")
+        return b""
+
+    def _next_counted(self) -> bytes | None:
+        data = self._data
+        if not data:
             if self._is_ended:
-                self._complete()
-            elif at == len(data):
-                return None
-            return bytes(data[at:])
-        if stage is Stage.COMPLETE:
-            return b""
-        return self._refuse("body")
+                self._fail(
+                    f"The peer closed the connection {self._missing} bytes before the end of the body."
+                )
+            return None
+        at = self._at
+        piece = data[at : at + self._missing]
+        self._missing -= len(piece)
+        self._advance(at + len(piece))
+        if not self._missing:
+            self._complete()
+        return piece if isinstance(piece, bytes) else bytes(piece)
 
     def _next_chunks(self) -> bytes | None:
         chunks = self._chunks
         assert chunks is not None
         pieces: list[bytes] = []
         try:
-            self._at = chunks.decode(self._data, self._at, pieces)
+            self._advance(chunks.decode(self._data, self._at, pieces))
         except RemoteProtocolError as exc:
             self._stage = Stage.FAILED
             self._failure = str(exc)
             if not pieces:
                 raise
-            return b"".join(pieces)
         if chunks.stage is ChunkStage.COMPLETE:
             self._complete()
-            return b"".join(pieces)
-        if pieces:
-            return b"".join(pieces)
-        if self._is_ended:
-            self._fail(f"The peer closed the connection in {chunks.stage.value}.")
-        return None
+        elif not pieces:
+            if self._is_ended:
+                self._fail(f"The peer closed the connection before {chunks.stage.value} of a chunked body.")
+            return None
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def take_rest(self) -> bytes:
-        rest = bytes(self._data[self._at :])
-        self._data = b""
-        self._at = 0
+    def _next_unframed(self) -> bytes | None:
+        rest = self.take_rest()
+        if self._is_ended:
+            self._complete()
+        elif not rest:
+            return None
         return rest
 
-    @property
-    def can_reuse(self) -> bool:
-        return (
-            self._stage is Stage.COMPLETE
-            and self._is_request_complete
-            and self._is_trusted
-            and not self.wants_close
-            and not self._is_ended
-            and self._at == len(self._data)
-            and self._fields is not None
-            and not self._fields.asks_close
-        )
-
-    @property
-    def is_raw(self) -> bool:
-        return self._stage is Stage.RAW
-
-    @property
-    def has_unread_bytes(self) -> bool:
-        return self._stage in (Stage.COMPLETE, Stage.IDLE) and self._at < len(self._data)
-
-    @property
-    def body_remaining_hint(self) -> int | None:
-        return self._left if self._stage is Stage.LENGTH else None
-
-    @property
-    def trailers(self) -> list[Field]:
-        return [] if self._chunks is None else self._chunks.trailers
+    def take_rest(self) -> bytes:
+        """Everything that was received and not read: the first bytes of the protocol that comes next."""
+        rest = bytes(self._data[self._at :])
+        self._advance(len(self._data))
+        return rest
 
     def _complete(self) -> None:
-        self._stage = Stage.COMPLETE
+        self._stage = _COMPLETE
         self.is_complete = True
 
     def _fail(self, message: str) -> NoReturn:
@@ -351,4 +407,59 @@ class Engine:
     def _refuse(self, what: str) -> NoReturn:
         if self._stage is Stage.FAILED:
             raise RemoteProtocolError(self._failure)
-        raise RuntimeError(f"There is no {what} to read: {self._stage.value}.")
+        raise RuntimeError(f"There is no {what} to be read: {self._stage.value}.")
+
+    # What the connection asks.
+
+    @property
+    def can_reuse(self) -> bool:
+        """Whether the connection can carry an exchange: both halves of the last are complete, neither side
+        wants to close (RFC 9112 §9.3), and not one byte too many has arrived."""
+        return (
+            self._is_request_complete
+            and self._may_persist
+            and not self._data
+            and not self._is_ended
+            and (self.is_complete or self._stage is Stage.IDLE)
+        )
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether this is no longer HTTP: after 101, and after a 2xx to CONNECT. `next_data` then gives what
+        comes until the end of the stream."""
+        return self._stage is Stage.RAW
+
+    @property
+    def has_unread_bytes(self) -> bool:
+        """Whether bytes are here that belong to no response. They never will: RFC 9112 §9.2."""
+        return bool(self._data) and (self.is_complete or self._stage is Stage.IDLE)
+
+    @property
+    def body_remaining_hint(self) -> int | None:
+        """Bytes of the body that `next_data` has not returned, where Content-Length tells."""
+        return self._missing if self._stage is _LENGTH else None
+
+    @property
+    def trailers(self) -> list[Field]:
+        """The trailers of a chunked response, once it is complete (RFC 9110 §6.5)."""
+        return [] if self._chunks is None else self._chunks.trailers
+
+
+def _as_bytes(data: Buffer) -> Buffer:
+    """`data`, whose `len` then counts bytes."""
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, memoryview):
+        return data if data.nbytes == len(data) and data.contiguous else data.tobytes()
+    if isinstance(data, bytearray):
+        return data
+    raise TypeError(f"A request body is made of bytes, not of {type(data).__name__}.")
+
+
+def _describe_stranger(start: bytes) -> str:
+    """What the first bytes of something that is no HTTP/1.1 response look like."""
+    if start.startswith((b"\x15\x03", b"\x16\x03")):
+        return "this looks like TLS"
+    if start.startswith(b"\x00\x00") and start[3:4] == b"\x04":
+        return "this looks like HTTP/2"
+    return f"its answer begins with {start!r}"

@@ -1,64 +1,90 @@
-"""What a header field may look like, in either direction (RFC 9110 §5), and how one is named in an error."""
+"""What a header field may look like, in either direction (RFC 9110 §5), and how errors speak of one."""
 
 from __future__ import annotations
 
 import re
 
-is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-
-find_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
-"""Every control character but HTAB: what neither a value nor a reason phrase may hold (RFC 9110 §5.5)."""
+Field = tuple[bytes, bytes]
 
 BLANKS = b" \t"
 
-CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"})
-"""Fields whose values appear in no error, and stay in no cache."""
+is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 
-_SHOWN = 60
+CONTROLS = bytes(byte for byte in (*range(0x20), 0x7F) if byte != 0x09)
+"""What neither a value nor a reason phrase may hold: every control but HTAB (RFC 9110 §5.5)."""
+
+find_control = re.compile(b"[" + re.escape(CONTROLS) + b"]").search
+
+is_secret = re.compile(rb"auth|cookie|token|secret|api-?key", re.IGNORECASE).search
+"""Whether a name, or a line too malformed to have one, speaks of a field that may carry credentials. Their
+values appear in no error and stay in no cache."""
 
 
-def quote(value: bytes) -> str:
-    """A bounded `repr`, without the content if it may hold credentials."""
-    value = bytes(value)
-    if holds_credentials(value):
-        return f"(a field with credentials, {len(value)} bytes)"
-    if len(value) <= _SHOWN:
-        return repr(value)
-    return f"{value[:_SHOWN]!r}... ({len(value)} bytes)"
+class Name:
+    """What is to be known of a valid field name."""
+
+    __slots__ = ("is_secret", "lowered")
+
+    def __init__(self, name: bytes) -> None:
+        self.lowered = name.lower()
+        self.is_secret = is_secret(name) is not None
+
+
+def find_name(name: bytes) -> Name | None:
+    """`None` unless the name is a token (RFC 9110 §5.1)."""
+    known = _known_names.get(name)
+    if known is None and is_token(name):
+        known = Name(name)
+        if len(name) <= _KNOWN_NAME_SIZE:
+            if len(_known_names) >= _KNOWN_NAME_COUNT:
+                _known_names.clear()
+            _known_names[name] = known
+    return known
+
+
+# There are few names in the world, and looking one up costs a tenth of looking at it.
+_known_names: dict[bytes, Name] = {}
+_KNOWN_NAME_COUNT = 1024
+_KNOWN_NAME_SIZE = 64
+
+_SHOWN_SIZE = 60
+
+
+def quote(text: bytes) -> str:
+    """A bounded `repr` for errors; without its content if that may hold credentials."""
+    if is_secret(text):
+        return f"a line with credentials ({len(text)} bytes, not shown)"
+    if len(text) <= _SHOWN_SIZE:
+        return repr(bytes(text))
+    return f"{bytes(text[:_SHOWN_SIZE])!r}... ({len(text)} bytes)"
 
 
 def quote_value(name: bytes, value: bytes) -> str:
-    """As `quote`, for the value of the field `name`."""
-    if bytes(name).lower() in CREDENTIALS:
-        return "(not shown)"
-    return quote(value)
-
-
-def holds_credentials(line: bytes) -> bool:
-    """Whether a line, however malformed, speaks of a field that carries credentials."""
-    lowered = line.lower()
-    return any(name in lowered for name in CREDENTIALS)
+    """The same for the value of a named field."""
+    return "a value that is not shown" if is_secret(name) else quote(value)
 
 
 def list_elements(values: list[bytes]) -> list[bytes]:
-    """The elements of a comma-separated list over several lines, in lower case; empty ones count for nothing
+    """The elements, lower-cased, of a list that may span several lines; empty ones do not count
     (RFC 9110 §5.6.1)."""
+    if not values:
+        return []
     elements = [element.strip(BLANKS) for element in b",".join(values).lower().split(b",")]
     return [element for element in elements if element]
 
 
-def parse_length(value: bytes, maximum: int) -> int | None:
-    """The number that a Content-Length field gives, `None` if it is none (RFC 9110 §8.6).
+def parse_length(value: bytes) -> int | None:
+    """The number in a Content-Length, `None` if there is none (RFC 9110 §8.6), or one past all limits.
 
-    `int` would also take signs, blanks, underscores, and any number of digits in quadratic time.
+    `int` alone would also take signs, blanks and underscores, and ever more digits in ever more time.
     """
-    if not _is_decimal(value):
+    if not value.isdigit():
         return None
-    digits = value.lstrip(b"0") or b"0"
-    if len(digits) > len(str(maximum)):
-        return None
-    length = int(digits)
-    return length if length <= maximum else None
+    if len(value) > _DIGITS:
+        value = value.lstrip(b"0")
+        if len(value) > _DIGITS:
+            return None
+    return int(value or b"0")
 
 
-_is_decimal = re.compile(rb"[0-9]+").fullmatch
+_DIGITS = 20

@@ -7,33 +7,42 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on one response. Whatever is beyond them is a `RemoteProtocolError`."""
+    """Bounds on one response; whatever is beyond them is a `RemoteProtocolError`.
+
+    The memory that a peer can fill is the bound plus the one piece that went past it.
+    """
 
     head_size: int = 256 * 1024
-    """Bytes of the final head and its interim heads together; the trailers have as much once more.
-    Large enough for any head that a browser would take (RFC 9110 §5.4)."""
+    """Bytes of the final head and its interim heads together, and again of the trailers. What browsers take;
+    servers refuse to send a tenth of it."""
 
     field_size: int = 64 * 1024
-    """Bytes of one line of a head: real cookies and security policies reach 20 KiB."""
+    """Bytes of one line of a head, of one folded field, of one trailer. Real cookies and content security
+    policies reach 20 KiB."""
 
     field_count: int = 1000
-    """Fields of the final head and its interim heads together; each one costs a tuple and two objects."""
+    """Fields of the final head and its interim heads together, and again of the trailers. Each costs three
+    objects, twenty times its bytes if it is short."""
 
     chunk_line_size: int = 4 * 1024
     """Bytes of one chunk-size line with its extensions, which nobody reads (RFC 9112 §7.1.1)."""
 
     chunk_excess: int = 64 * 1024
-    """Bytes that chunk lines longer than `FREE_CHUNK_LINE` may have over and above the rest of the body.
-    So extensions cannot outweigh the payload they travel with."""
+    """Bytes by which long chunk-size lines (see `FREE_CHUNK_LINE`) may outweigh the rest of the body, so that
+    padding a body with extensions costs its sender at least what it costs us."""
 
     interim_count: int = 16
-    """Interim (1xx) responses before the final one: a peer that sends more never answers."""
+    """Interim (1xx) responses to one request: who sends more never comes to the point."""
 
     content_length: int = 2**63 - 1
-    """Bytes that a Content-Length or a chunk size may announce: what every other implementation can count."""
+    """Bytes that a Content-Length or a chunk size may announce: as far as other implementations count, so
+    that nobody between reads a different number."""
 
 
 FREE_CHUNK_LINE = 32
-"""Bytes of a chunk line that count as framing; a size takes at most 16 digits."""
+"""Bytes up to which a chunk-size line is framing and no excess: a size has at most 16 digits that count."""
 
 DEFAULT_LIMITS = Limits()
+
+CONNECT_LIMITS = Limits(head_size=16 * 1024, field_size=16 * 1024)
+"""For a proxy's answer to CONNECT, of which nothing but the status matters."""

@@ -1,0 +1,100 @@
+"""Field sections, the common part of heads and trailers: lines up to an empty one (RFC 9112 §2.2, §5).
+
+Whatever is wrong is a `RemoteProtocolError`. Where the standard leaves a choice:
+
+- a line may end with a bare LF; a CR anywhere but before an LF is an error (§2.2);
+- obs-fold becomes one space (§5.2), but nothing can be folded into the first line;
+- a blank before the colon, an empty name and one that is no token are errors (§5.1);
+- so are NUL and all other controls but HTAB; bytes from 0x80 on are kept as they are (RFC 9110 §5.5).
+"""
+
+from __future__ import annotations
+
+from ..._exceptions import RemoteProtocolError
+from .fields import BLANKS, Field, Name, find_control, find_name, quote, quote_value
+from .limits import Limits
+
+
+class SectionScanner:
+    """Finds the empty line that closes a section, however the bytes arrive; looks at each byte once."""
+
+    __slots__ = ("_limits", "_line_at", "_what", "searched")
+
+    def __init__(self, limits: Limits, *, what: str) -> None:
+        self._limits = limits
+        self._what = what
+        # Both count from the first byte of the section.
+        self._line_at = 0
+        self.searched = 0
+        """Bytes of an incomplete section in which there is no end."""
+
+    def find_end(self, data: bytes | bytearray, at: int) -> int:
+        """The offset behind the section that begins at `at`; -1 while its end is not here."""
+        line_at = at + self._line_at
+        searched = at + self.searched
+        while (end := data.find(b"\n", searched)) >= 0:
+            size = end - line_at
+            if size == 0 or (size == 1 and data[line_at] == 0x0D):
+                self._check(end + 1 - at, 0)
+                self._line_at = self.searched = 0
+                return end + 1
+            self._check(end + 1 - at, size)
+            searched = line_at = end + 1
+        self._check(len(data) - at, len(data) - line_at)
+        self._line_at = line_at - at
+        self.searched = len(data) - at
+        return -1
+
+    def _check(self, section_size: int, line_size: int) -> None:
+        limits = self._limits
+        if line_size > limits.field_size:
+            raise RemoteProtocolError(f"A line of the {self._what} is longer than {limits.field_size} bytes.")
+        if section_size > limits.head_size:
+            raise RemoteProtocolError(f"The {self._what} is larger than {limits.head_size} bytes.")
+
+
+def split_lines(section: bytes) -> list[bytes]:
+    """The lines of a whole section, without their ends and without the empty one."""
+    # Not `splitlines`: that one splits at a bare CR too.
+    lines = [line[:-1] if line.endswith(b"\r") else line for line in section.split(b"\n")]
+    return lines[:-2]
+
+
+def unfold(lines: list[bytes], limits: Limits, *, what: str) -> list[bytes]:
+    """One line for each field."""
+    fields: list[list[bytes]] = []
+    for line in lines:
+        if not line.startswith((b" ", b"\t")):
+            fields.append([line])
+        elif fields:
+            fields[-1].append(line.strip(BLANKS))
+        else:
+            raise RemoteProtocolError(f"The first field of the {what} begins with a blank: {quote(line)}.")
+    if len(fields) > limits.field_count:
+        raise RemoteProtocolError(f"The {what} has more than {limits.field_count} fields.")
+    return [_join(parts, limits) for parts in fields]
+
+
+def _join(parts: list[bytes], limits: Limits) -> bytes:
+    if len(parts) == 1:
+        return parts[0]
+    line = b" ".join((parts[0].rstrip(BLANKS), *parts[1:]))
+    if len(line) > limits.field_size:
+        raise RemoteProtocolError(f"A folded header field is larger than {limits.field_size} bytes.")
+    return line
+
+
+def parse_field(line: bytes) -> tuple[Field, Name]:
+    """The name as it was sent, and the value without the blanks around it; and what is known of the name."""
+    name, colon, value = line.partition(b":")
+    known = find_name(name)
+    if not colon:
+        raise RemoteProtocolError(f"A header line has no colon: {quote(line)}.")
+    if known is None:
+        raise RemoteProtocolError(f"The name in a header line is not a token: {quote(line)}.")
+    value = value.strip(BLANKS)
+    if find_control(value):
+        raise RemoteProtocolError(
+            f"The value of the header {quote(name)} holds a control character: {quote_value(name, value)}."
+        )
+    return (name, value), known
