@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Optional, Union
 
 Headers = list[tuple[bytes, bytes]]
 """Fields in wire order, names in the case they have on the wire."""
@@ -11,12 +10,12 @@ Headers = list[tuple[bytes, bytes]]
 HeaderFields = Sequence[tuple[bytes, bytes]]
 """Fields that are only read."""
 
-URL = tuple[bytes, bytes, Optional[int], bytes]
+URL = tuple[bytes, bytes, int | None, bytes]
 """`(scheme, host, port, target)`; an IPv6 host has no brackets, the target goes out as it is."""
 
 Extensions = Mapping[str, object]
 
-Buffer = Union[bytes, bytearray, memoryview]
+Buffer = bytes | bytearray | memoryview
 
-SocketOption = tuple[int, int, Union[int, bytes]]
+SocketOption = tuple[int, int, int | bytes]
 """`(level, option, value)` as `socket.setsockopt` takes them."""

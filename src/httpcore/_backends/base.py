@@ -36,7 +36,7 @@ class Stream(Protocol):
         """
 
     def abort(self) -> None:
-        """Close at once, from any thread, finaliser included; idempotent. Who waits is woken with an error."""
+        """Close at once, from any thread, a finaliser too; idempotent. Who waits is woken with an error."""
 
     def watch(self, callback: Callable[[], None] | None) -> None:
         """Call `callback` whenever something arrives (bytes, end, error) while nobody waits.
@@ -69,7 +69,7 @@ class Backend(Protocol):
     def name(self) -> str: ...
 
     def current_loop(self) -> object:
-        """The identity of the running loop; connections are not shared between loops. Sync: always the same."""
+        """The identity of the running loop; connections are not shared between loops. Sync: `None`."""
 
     def is_alive(self, loop: object) -> bool:
         """Whether a loop that `current_loop` once returned can still run callbacks."""
@@ -93,4 +93,4 @@ class Backend(Protocol):
         """Await foreign code; `TimeoutError` when `deadline` passed first, and then it is cancelled."""
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Callable[[], None] | None:
-        """Have the running loop call back at `when`; returns what cancels it, `None` where there is no loop."""
+        """Have the running loop call back at `when`; returns what cancels it, `None` without a loop."""

@@ -183,9 +183,8 @@ class HTTP11Exchange:
             head = await self._run_traced(first, trace)
         else:
             self._pending.append(first)
-            head = await self._upload() if not self._flush() or self._body_is_open else None
-            if head is None:
-                head = await self._receive_head()
+            early = await self._upload() if not self._flush() or self._body_is_open else None
+            head = early or await self._receive_head()
         engine = self._engine
         if self._is_uploading and (head.status >= 300 or engine.wants_close):
             self._stop_upload()
@@ -201,9 +200,8 @@ class HTTP11Exchange:
             self._flush()
 
         await trace.run("http11.send_request_headers", info, send_head)
-        head = await trace.run("http11.send_request_body", info, self._upload)
-        if head is None:
-            head = await trace.run("http11.receive_response_headers", info, self._receive_head)
+        early = await trace.run("http11.send_request_body", info, self._upload)
+        head = early or await trace.run("http11.receive_response_headers", info, self._receive_head)
         for interim in self._interim or ():
             await trace.emit("http11.receive_interim_headers.complete", {"return_value": interim})
         await trace.emit("http11.receive_response_body.started", info)
@@ -356,7 +354,7 @@ class HTTP11Exchange:
             if self._request.trace is not None:
                 await self._request.trace.emit("http11.receive_response_body.failed", {"exception": exc})
             raise
-        if self._stage is Stage.COMPLETE:
+        if self._is_complete():
             await self._after_completion()
         return data
 
@@ -396,8 +394,11 @@ class HTTP11Exchange:
         self._engine.feed(data)
         return True
 
+    def _is_complete(self) -> bool:
+        return self._stage is Stage.COMPLETE
+
     def _after_the_end(self) -> bytes:
-        if self._stage is Stage.COMPLETE:
+        if self._is_complete():
             return b""
         if self._stage is Stage.CLOSED:
             raise RuntimeError("The response was closed before its body was read.")

@@ -6,12 +6,11 @@ before the exception leaves; none of that waits.
 
 from __future__ import annotations
 
-import socket
-
 from collections.abc import Iterable
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from .._backends.addresses import AddressCache, dial, dial_unix, look_up
+from .._backends.addresses import Address, AddressCache, Resolver, dial, dial_unix, look_up
 from .._backends.base import Backend, Stream
 from .._exceptions import ConnectError, ConnectTimeout, ProxyError
 from .._types import SocketOption
@@ -22,8 +21,230 @@ from .timeouts import Timeouts
 from .trace import Trace, traced
 
 if TYPE_CHECKING:
-    from .tls import TLSIdentity
+    import ssl
+
+    from .contexts import SessionCache
 
 
 class Connector:
     """Opens connections with one set of options."""
+
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy_ssl_context: ssl.SSLContext | None = None,
+        http1: bool = True,
+        http2: bool = False,
+        uds: str | bytes | None = None,
+        local_address: str | None = None,
+        retries: int = 0,
+        socket_options: Iterable[SocketOption] | None = None,
+        tcp_keepalive: bool = True,
+        resolver: Resolver | None = None,
+        dns_ttl: float | None = None,
+        ping_interval: float | None = None,
+        ping_timeout: float | None = None,
+    ) -> None:
+        self.http1 = http1
+        self.http2 = http2
+        self._ssl_context = ssl_context
+        self._proxy_ssl_context = proxy_ssl_context
+        self._uds = uds
+        self._local_address = local_address
+        self._retries = retries
+        self._socket_options = list(socket_options or ())
+        self._tcp_keepalive = tcp_keepalive
+        self._resolver = resolver
+        self._addresses = AddressCache(dns_ttl)
+        self._sessions: SessionCache | None = None
+        self._ping_interval = ping_interval
+        self._ping_timeout = ping_timeout
+
+    def may_multiplex(self, route: Route) -> bool:
+        """Whether a connection may turn out to carry many exchanges at once."""
+        return self.http2 and (route.is_tls or not self.http1)
+
+    async def open(
+        self, route: Route, backend: Backend, *, timeouts: Timeouts, trace: Trace | None
+    ) -> Connection:
+        """Open a connection, with as many further attempts as `retries` says."""
+        attempt = 0
+        while True:
+            try:
+                return await Attempt(self, route, backend, timeouts=timeouts, trace=trace).run()
+            except (ConnectError, ConnectTimeout, ProxyError) as exc:
+                cause = exc.__cause__ if isinstance(exc, ProxyError) else exc
+                is_worth_it = isinstance(cause, (ConnectError, ConnectTimeout))
+                is_over = timeouts.total is not None and monotonic() >= timeouts.total
+                if attempt >= self._retries or is_over or not is_worth_it:
+                    raise
+            attempt += 1
+            await self._back_off(attempt, backend, timeouts, trace)
+
+    async def _back_off(
+        self, attempt: int, backend: Backend, timeouts: Timeouts, trace: Trace | None
+    ) -> None:
+        """Wait 0, 0.5, 1, 2, 4 … seconds before the next attempt."""
+        delay = 0.0 if attempt == 1 else 0.5 * 2 ** (attempt - 2)
+        if timeouts.total is not None:
+            delay = max(0.0, min(delay, timeouts.total - monotonic()))
+        await traced(trace, "connection.retry", {"attempt": attempt, "delay": delay}, backend.sleep, delay)
+
+
+class Attempt:
+    """One try at one route, under one deadline. `stream` is the outermost layer so far."""
+
+    def __init__(
+        self,
+        connector: Connector,
+        route: Route,
+        backend: Backend,
+        *,
+        timeouts: Timeouts,
+        trace: Trace | None,
+    ) -> None:
+        self._connector = connector
+        self._route = route
+        self._backend = backend
+        self._timeouts = timeouts
+        self._trace = trace
+        self._deadline = timeouts.deadline(timeouts.connect)
+        self._stream: Stream | None = None
+
+    async def run(self) -> Connection:
+        try:
+            await self._reach()
+            return await self._speak()
+        except BaseException:
+            if self._stream is not None:
+                self._stream.abort()
+            raise
+
+    async def _reach(self) -> None:
+        """Get a stream to whoever speaks HTTP with us: the origin, or a forwarding proxy."""
+        route = self._route
+        hop = route.hop
+        if hop is None:
+            await self._dial(route.host, route.port)
+        elif route.is_forwarded:
+            await self._reach_hop(hop)
+        else:
+            try:
+                await self._reach_hop(hop)
+                await self._open_tunnel(hop)
+            except (ConnectError, ConnectTimeout) as exc:
+                raise ProxyError(f"No tunnel through the proxy {hop.label}: {exc}") from exc
+        if route.is_tls and not route.is_forwarded:
+            await self._secure(route.host, label=route.label, is_origin=True)
+
+    async def _reach_hop(self, hop: Hop) -> None:
+        await self._dial(hop.host, hop.port)
+        if hop.scheme == b"https":
+            await self._secure(hop.host, label=hop.label, is_origin=False)
+
+    async def _open_tunnel(self, hop: Hop) -> None:
+        raise NotImplementedError("Tunnels are not built yet.")
+
+    # Each layer.
+
+    async def _dial(self, host: str, port: int) -> None:
+        connector = self._connector
+        if connector._uds is not None:
+            info: dict[str, object] = {"path": connector._uds, "timeout": self._timeouts.connect}
+            await traced(self._trace, "connection.connect_unix_socket", info, self._dial_unix)
+            return
+        info = {"host": host, "port": port, "timeout": self._timeouts.connect}
+        addresses = await traced(
+            self._trace, "connection.lookup", {"host": host, "port": port}, self._look_up, host, port
+        )
+        info["local_address"] = connector._local_address
+        await traced(self._trace, "connection.connect_tcp", info, self._dial_tcp, addresses, host, port)
+
+    async def _dial_unix(self) -> Stream:
+        connector = self._connector
+        assert connector._uds is not None
+        sock = await dial_unix(
+            self._backend,
+            connector._uds,
+            socket_options=connector._socket_options,
+            deadline=self._deadline,
+            limit=self._timeouts.connect,
+        )
+        self._stream = await self._backend.adopt(sock)
+        return self._stream
+
+    async def _look_up(self, host: str, port: int) -> list[Address]:
+        connector = self._connector
+        return await look_up(
+            self._backend,
+            host,
+            port,
+            local_address=connector._local_address,
+            deadline=self._deadline,
+            limit=self._timeouts.connect,
+            resolver=connector._resolver,
+            cache=connector._addresses,
+        )
+
+    async def _dial_tcp(self, addresses: list[Address], host: str, port: int) -> Stream:
+        connector = self._connector
+        sock = await dial(
+            self._backend,
+            addresses,
+            host=host,
+            local_address=connector._local_address,
+            socket_options=connector._socket_options,
+            tcp_keepalive=connector._tcp_keepalive,
+            deadline=self._deadline,
+            limit=self._timeouts.connect,
+        )
+        self._stream = await self._backend.adopt(sock)
+        return self._stream
+
+    async def _secure(self, host: str, *, label: str, is_origin: bool) -> None:
+        name = "connection.start_tls" if is_origin else "proxy.start_tls"
+        info: dict[str, object] = {"server_hostname": host, "timeout": self._timeouts.connect}
+        await traced(self._trace, name, info, self._start_tls, host, label, is_origin)
+
+    async def _start_tls(self, host: str, label: str, is_origin: bool) -> Stream:
+        from .contexts import SessionCache, create_engine, default_context
+        from .tls import TLSStream
+
+        connector = self._connector
+        given = connector._ssl_context if is_origin else connector._proxy_ssl_context
+        context = default_context() if given is None else given
+        if connector._sessions is None:
+            connector._sessions = SessionCache()
+        assert self._stream is not None
+        tls = TLSStream(
+            self._stream,
+            create_engine(
+                context, host, alpn=self._offer(is_origin), session=connector._sessions.get(context, label)
+            ),
+            peer=label,
+        )
+        self._stream = tls
+        if not await tls.handshake(self._deadline):
+            limit = self._timeouts.describe(self._timeouts.connect)
+            raise ConnectTimeout(f"The TLS handshake with {label} took longer than {limit}.")
+        return tls
+
+    def _offer(self, is_origin: bool) -> tuple[str, ...] | None:
+        """What ALPN offers; `None` leaves the context as its owner made it."""
+        if not is_origin or not self._connector.http2:
+            return None
+        return ("h2", "http/1.1") if self._connector.http1 else ("h2",)
+
+    async def _speak(self) -> Connection:
+        """Put the engine on the stream that ALPN, or prior knowledge, asks for."""
+        stream = self._stream
+        assert stream is not None
+        connector = self._connector
+        route = self._route
+        ssl_object = stream.get_extra_info("ssl_object") if route.is_tls and not route.is_forwarded else None
+        agreed = getattr(ssl_object, "selected_alpn_protocol", lambda: None)()
+        if agreed == "h2" or (connector.http2 and not connector.http1 and not route.is_forwarded):
+            raise NotImplementedError("HTTP/2 is not built yet.")
+        peer = route.hop.label if route.is_forwarded and route.hop is not None else route.label
+        return HTTP11Connection(stream, peer=peer, checkpoint=self._backend.checkpoint)

@@ -267,6 +267,14 @@ class Ledger(Generic[C]):
         self._dirty = False
         return connections
 
+    def shrink(self, now: float) -> None:
+        """Keep no idle connection, now and from now on."""
+        self._begin(now)
+        self._max_keepalive = 0
+        while self.idle:
+            self._evict(next(iter(self.idle)))
+        self._dirty = False
+
     # A place changes hands.
 
     def _take(self, place: Place[C], ticket: Ticket[C]) -> None:

@@ -1,0 +1,409 @@
+"""asyncio, on transports and protocols; uvloop runs it unchanged.
+
+Theory of operation. The loop pushes what arrives into the stream, which keeps it until it is asked for and
+pauses the loop's reading when too much lies unread. Writing goes through the transport in slices, never past
+its `pause_writing`. A wait is one future; its deadline is one timer per connection that is left standing
+when a wait ends and looks, when it fires, whether the deadline has moved meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import TypeVar, cast
+
+from .._exceptions import ReadError, WriteError
+from .._types import Buffer
+from .sync import socket_info
+
+T = TypeVar("T")
+
+RECEIVE_SIZE = 64 * 1024
+"""Bytes that the loop receives at once."""
+
+UNREAD_LIMIT = 256 * 1024
+"""Bytes that may lie unread before reading is paused; it goes on when half of them are gone."""
+
+SLICE = 64 * 1024
+"""Bytes handed to the transport at once, and about as many may lie in it unsent."""
+
+LAST_WORDS = 256 * 1024
+"""Bytes taken from a connection that broke while it was being written to."""
+
+# Selector loops and uvloop call `get_buffer`, receive and `buffer_updated` in one go, so that all streams
+# can share one buffer. A proactor loop receives while others run.
+_SHARED_BUFFER: bytearray | None = None if sys.platform == "win32" else bytearray(RECEIVE_SIZE)
+
+
+class AsyncioStream(asyncio.BufferedProtocol):
+    """A stream and the protocol under it; one reader and one writer may wait at the same time."""
+
+    __slots__ = (
+        "_buffer",
+        "_deadline",
+        "_error",
+        "_is_aborted",
+        "_is_ended",
+        "_is_lost",
+        "_is_paused",
+        "_is_reading",
+        "_loop",
+        "_pieces",
+        "_reader",
+        "_sock",
+        "_timer",
+        "_transport",
+        "_unread",
+        "_view",
+        "_watcher",
+        "_writer",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._transport: asyncio.Transport | None = None
+        buffer = _SHARED_BUFFER if _SHARED_BUFFER is not None else bytearray(RECEIVE_SIZE)
+        self._view = memoryview(buffer)
+        self._pieces: deque[bytes] | None = None
+        self._buffer: bytes | None = None
+        self._unread = 0
+        self._reader: asyncio.Future[bool] | None = None
+        self._writer: asyncio.Future[bool] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None
+        self._watcher: Callable[[], None] | None = None
+        self._error: Exception | None = None
+        self._is_reading = True
+        self._is_paused = False
+        self._is_ended = False
+        self._is_lost = False
+        self._is_aborted = False
+
+    # What the loop says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=SLICE, low=SLICE // 4)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._keep(bytes(self._view[:nbytes]))
+        self._wake_reader()
+
+    def eof_received(self) -> bool:
+        self._is_ended = True
+        self._wake_reader()
+        # The other direction stays open: a peer may be done talking and still be listening.
+        return True
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        if self._writer is not None and not self._writer.done():
+            self._writer.set_result(True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and not self._is_aborted:
+            self._hear_last_words()
+        self._is_lost = True
+        self._error = exc
+        self._cancel_timer()
+        self._wake_reader()
+        if self._writer is not None and not self._writer.done():
+            self._writer.set_result(True)
+
+    def _hear_last_words(self) -> None:
+        """A write failed: what the peer said before is still in the kernel (RFC 9112 §9.5)."""
+        size = 0
+        try:
+            while size < LAST_WORDS and (data := self._sock.recv(RECEIVE_SIZE)):
+                size += len(data)
+                self._keep(data)
+        except (OSError, ValueError):
+            pass
+
+    def _keep(self, data: bytes) -> None:
+        self._unread += len(data)
+        if self._buffer is None and not self._pieces:
+            self._buffer = data
+        elif self._pieces is None:
+            self._pieces = deque((data,))
+        else:
+            self._pieces.append(data)
+        if self._unread >= UNREAD_LIMIT and self._is_reading and self._transport is not None:
+            self._is_reading = False
+            self._transport.pause_reading()
+
+    def _wake_reader(self) -> None:
+        reader = self._reader
+        if reader is not None:
+            if not reader.done():
+                reader.set_result(True)
+        elif self._watcher is not None:
+            self._watcher()
+
+    # The verbs.
+
+    def try_send(self, data: Buffer) -> int:
+        transport = self._transport
+        if self._is_lost or self._is_aborted or transport is None or transport.is_closing():
+            raise WriteError(self._reason("Sending failed")) from self._error
+        if self._is_paused:
+            return 0
+        if len(data) <= SLICE:
+            transport.write(data if isinstance(data, bytes) else bytes(data))
+            return len(data)
+        view = memoryview(data)
+        sent = 0
+        while sent < len(view) and not self._is_paused and not transport.is_closing():
+            # A copy of a slice: what the transport cannot send at once it may keep for long.
+            piece = bytes(view[sent : sent + SLICE])
+            transport.write(piece)
+            sent += len(piece)
+        return sent
+
+    def try_receive(self, limit: int) -> bytes | None:
+        data = self._buffer
+        if data is None:
+            return self._receive_nothing()
+        if len(data) > limit:
+            self._buffer = data[limit:]
+            data = data[:limit]
+        else:
+            self._buffer = self._pieces.popleft() if self._pieces else None
+        self._unread -= len(data)
+        if not self._is_reading and self._unread < UNREAD_LIMIT // 2 and not self._is_lost:
+            self._is_reading = True
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+        return data
+
+    def _receive_nothing(self) -> bytes | None:
+        if self._is_aborted:
+            raise ReadError("The connection was closed while it was being read.")
+        if self._error is not None:
+            raise ReadError(self._reason("Receiving failed")) from self._error
+        if self._is_ended or self._is_lost:
+            return b""
+        return None
+
+    async def wait(self, readable: bool, writable: bool, deadline: float | None) -> bool:
+        if self._is_lost or self._is_aborted:
+            return True
+        if readable and (self._buffer is not None or self._is_ended):
+            return True
+        if writable and not self._is_paused:
+            return True
+        if deadline is not None:
+            if deadline <= monotonic():
+                return False
+            self._arm(deadline)
+        future: asyncio.Future[bool] = self._loop.create_future()
+        if readable:
+            self._reader = future
+        if writable:
+            self._writer = future
+        try:
+            return await future
+        finally:
+            if readable:
+                self._reader = None
+            if writable:
+                self._writer = None
+            if self._reader is None and self._writer is None:
+                self._deadline = None
+
+    def abort(self) -> None:
+        if self._is_aborted:
+            return
+        self._is_aborted = True
+        if _running_loop() is self._loop:
+            self._abort_here()
+        elif self._loop.is_closed():
+            self._sock.close()
+        else:
+            try:
+                self._loop.call_soon_threadsafe(self._abort_here)
+            except RuntimeError:
+                self._sock.close()
+
+    def _abort_here(self) -> None:
+        self._cancel_timer()
+        self._watcher = None
+        self._buffer = self._pieces = None
+        for waiter in (self._reader, self._writer):
+            if waiter is not None and not waiter.done():
+                waiter.set_result(True)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def watch(self, callback: Callable[[], None] | None) -> None:
+        self._watcher = callback
+
+    def get_extra_info(self, name: str) -> object:
+        return socket_info(self._sock, name)
+
+    def _reason(self, what: str) -> str:
+        if self._is_aborted:
+            return "The connection was closed while it was being used."
+        return f"{what}: {self._error or 'the connection is closed'}."
+
+    # The timer.
+
+    def _arm(self, deadline: float) -> None:
+        if self._deadline is not None and self._deadline < deadline:
+            deadline = self._deadline
+        self._deadline = deadline
+        timer = self._timer
+        # Both clocks are monotonic, but only the loop's own counts for its timers.
+        when = self._loop.time() + (deadline - monotonic())
+        if timer is not None:
+            if timer.when() <= when:
+                return
+            timer.cancel()
+        self._timer = self._loop.call_at(when, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        deadline = self._deadline
+        if deadline is None:
+            return
+        left = deadline - monotonic()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._fire)
+            return
+        self._deadline = None
+        for waiter in (self._reader, self._writer):
+            if waiter is not None and not waiter.done():
+                waiter.set_result(False)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class AsyncioParker:
+    __slots__ = ("_future", "_is_unparked", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._future: asyncio.Future[bool] | None = None
+        self._is_unparked = False
+
+    async def park(self, deadline: float | None) -> bool:
+        if self._is_unparked:
+            return True
+        timer: asyncio.TimerHandle | None = None
+        future = self._future = self._loop.create_future()
+        if self._is_unparked:
+            return True
+        if deadline is not None:
+            seconds = deadline - monotonic()
+            if seconds <= 0:
+                return False
+            timer = self._loop.call_later(seconds, self._expire)
+        try:
+            return await future
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def unpark(self, *, foreign: bool = False) -> None:
+        self._is_unparked = True
+        if self._future is None:
+            return
+        if not foreign and _running_loop() is self._loop:
+            self._wake()
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:
+            # The loop is closed, and nobody sleeps in it any more.
+            pass
+
+    def _wake(self) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(True)
+
+    def _expire(self) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(self._is_unparked)
+
+
+class AsyncioBackend:
+    name = "asyncio"
+
+    def current_loop(self) -> object:
+        return asyncio.get_running_loop()
+
+    def is_alive(self, loop: object) -> bool:
+        return isinstance(loop, asyncio.AbstractEventLoop) and not bool(loop.is_closed())
+
+    def create_parker(self) -> AsyncioParker:
+        return AsyncioParker(asyncio.get_running_loop())
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def checkpoint(self) -> None:
+        await asyncio.sleep(0)
+
+    async def wait_writable(
+        self, sockets: Sequence[socket.socket], deadline: float | None
+    ) -> Sequence[socket.socket]:
+        loop = asyncio.get_running_loop()
+        parker = AsyncioParker(loop)
+        ready: list[socket.socket] = []
+
+        def notice(sock: socket.socket) -> None:
+            ready.append(sock)
+            loop.remove_writer(sock)
+            parker.unpark()
+
+        for sock in sockets:
+            loop.add_writer(sock, notice, sock)
+        try:
+            await parker.park(deadline)
+        finally:
+            for sock in sockets:
+                loop.remove_writer(sock)
+        return ready
+
+    async def adopt(self, sock: socket.socket) -> AsyncioStream:
+        loop = asyncio.get_running_loop()
+        stream = AsyncioStream(loop, sock)
+        try:
+            await loop.create_connection(lambda: stream, sock=sock)
+        except BaseException:
+            stream.abort()
+            sock.close()
+            raise
+        return stream
+
+    async def within(self, awaitable: Awaitable[T], deadline: float | None) -> T:
+        if deadline is None:
+            return await awaitable
+        try:
+            return await asyncio.wait_for(awaitable, max(0.0, deadline - monotonic()))
+        except asyncio.TimeoutError as exc:
+            raise TimeoutError("Foreign code took too long.") from exc
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Callable[[], None] | None:
+        return asyncio.get_running_loop().call_later(max(0.0, when - monotonic()), callback).cancel
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,272 @@
+"""Blocking sockets. Its coroutines never suspend: they block the thread.
+
+Theory of operation. A request and its answer cost two system calls, `send` and `recv`, if nothing asks the
+kernel about readiness in between. So the socket stays in blocking mode with the receive timeout in the
+kernel (SO_RCVTIMEO), verbs that must not wait pass MSG_DONTWAIT, and `wait` for reading is itself the
+`recv`: what it gets is kept for the next `try_receive`. Where a platform has neither, and whenever both
+directions are watched, the wait is a `poll`.
+
+A descriptor is never closed under a thread that is inside a system call on it: the number could be reused.
+Closing shuts the socket down, which wakes that thread, and the last one out closes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import TypeVar
+
+from .._exceptions import ReadError, WriteError
+from .._types import Buffer
+
+T = TypeVar("T")
+
+RECEIVE_SIZE = 64 * 1024
+"""Bytes that `wait` receives ahead at the most."""
+
+_DONTWAIT = getattr(socket, "MSG_DONTWAIT", None)
+_HAS_KERNEL_TIMEOUTS = _DONTWAIT is not None and sys.platform == "linux"
+
+_SLACK = 0.02
+"""A kernel timeout that is longer than needed by this share is left as it is: late, but a call saved."""
+
+_process = os.getpid()
+
+
+def _note_fork() -> None:
+    global _process
+    _process = os.getpid()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+class SyncStream:
+    """A connected socket, for one reader and one writer at a time, in any threads."""
+
+    __slots__ = ("_inside", "_is_aborted", "_is_ended", "_owner", "_sock", "_stash", "_timeout")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._owner = _process
+        self._stash: bytes | None = None
+        self._is_aborted = False
+        self._is_ended = False
+        # The receive timeout that the kernel has now; 0.0: none.
+        self._timeout = 0.0
+        # How many threads are in a system call on the descriptor.
+        self._inside = 0
+        sock.setblocking(_HAS_KERNEL_TIMEOUTS)
+
+    def try_send(self, data: Buffer) -> int:
+        if self._is_aborted:
+            raise WriteError("The connection was closed while it was being written to.")
+        try:
+            sent = self._sock.send(data, _DONTWAIT) if _DONTWAIT is not None else self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as exc:
+            raise WriteError(f"Sending failed: {exc}.") from exc
+        if sent == 0 and len(data):
+            raise WriteError("Sending failed: the connection takes no more bytes.")
+        return sent
+
+    def try_receive(self, limit: int) -> bytes | None:
+        stash = self._stash
+        if stash is not None:
+            if len(stash) <= limit:
+                self._stash = None
+                return stash
+            self._stash = stash[limit:]
+            return stash[:limit]
+        return self._receive(limit, _DONTWAIT or 0)
+
+    async def wait(self, readable: bool, writable: bool, deadline: float | None) -> bool:
+        if self._is_aborted:
+            return True
+        if readable and (self._stash is not None or self._is_ended):
+            return True
+        if writable or not _HAS_KERNEL_TIMEOUTS:
+            return self._poll(readable, writable, deadline)
+        if deadline is None:
+            seconds = 0.0
+        else:
+            seconds = deadline - monotonic()
+            if seconds <= 0.0:
+                self._stash = self._receive(RECEIVE_SIZE, _DONTWAIT or 0)
+                return self._stash is not None
+        if seconds != self._timeout and not seconds <= self._timeout <= seconds * (1.0 + _SLACK):
+            self._set_timeout(seconds)
+        self._stash = self._receive(RECEIVE_SIZE, 0)
+        # A wake-up before the deadline without data cannot happen but for a closed connection.
+        return self._stash is not None or deadline is None or monotonic() < deadline
+
+    def _receive(self, limit: int, flags: int) -> bytes | None:
+        if self._is_aborted:
+            raise ReadError("The connection was closed while it was being read.")
+        self._enter()
+        try:
+            data = self._sock.recv(limit, flags)
+        except (BlockingIOError, InterruptedError):
+            data = None
+        except OSError as exc:
+            if self._is_aborted:
+                raise ReadError("The connection was closed while it was being read.") from exc
+            raise ReadError(f"Receiving failed: {exc}.") from exc
+        finally:
+            self._leave()
+        if self._is_aborted:
+            raise ReadError("The connection was closed while it was being read.")
+        if data == b"":
+            self._is_ended = True
+        return data
+
+    def _poll(self, readable: bool, writable: bool, deadline: float | None) -> bool:
+        self._enter()
+        try:
+            return bool(_poll([self._sock], readable, writable, deadline))
+        finally:
+            self._leave()
+
+    def _set_timeout(self, seconds: float) -> None:
+        # Rounded up: a timeout must not fire early, and zero would mean none at all.
+        whole = int(seconds)
+        micros = min(999_999, int((seconds - whole) * 1e6) + 1) if seconds else 0
+        try:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", whole, micros))
+        except OSError as exc:
+            raise ReadError(f"Receiving failed: {exc}.") from exc
+        self._timeout = seconds
+
+    def _enter(self) -> None:
+        self._inside += 1
+
+    def _leave(self) -> None:
+        self._inside -= 1
+        if self._is_aborted and self._inside <= 0:
+            self._sock.close()
+
+    def abort(self) -> None:
+        if self._is_aborted:
+            return
+        self._is_aborted = True
+        if self._inside:
+            if self._owner == _process:
+                try:
+                    self._sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+        else:
+            self._sock.close()
+
+    def watch(self, callback: Callable[[], None] | None) -> None:
+        """No loop, nobody to call back: a dead connection is found when it is looked at."""
+
+    def get_extra_info(self, name: str) -> object:
+        return socket_info(self._sock, name)
+
+    def __del__(self) -> None:
+        if not self._is_aborted:
+            self._sock.close()
+
+
+class SyncParker:
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    async def park(self, deadline: float | None) -> bool:
+        if deadline is None:
+            return self._lock.acquire()
+        seconds = deadline - monotonic()
+        return (
+            self._lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+            if seconds > 0
+            else (self._lock.acquire(blocking=False))
+        )
+
+    def unpark(self, *, foreign: bool = False) -> None:
+        # Released twice, it raises: then the sleeper has been woken.
+        try:
+            self._lock.release()
+        except RuntimeError:
+            pass
+
+
+class SyncBackend:
+    name = "sync"
+
+    def current_loop(self) -> object:
+        return None
+
+    def is_alive(self, loop: object) -> bool:
+        return True
+
+    def create_parker(self) -> SyncParker:
+        return SyncParker()
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251
+
+    async def checkpoint(self) -> None:
+        """Threads take turns by themselves."""
+
+    async def wait_writable(
+        self, sockets: Sequence[socket.socket], deadline: float | None
+    ) -> Sequence[socket.socket]:
+        return _poll(sockets, False, True, deadline)
+
+    async def adopt(self, sock: socket.socket) -> SyncStream:
+        return SyncStream(sock)
+
+    async def within(self, awaitable: Awaitable[T], deadline: float | None) -> T:
+        # Nothing can interrupt foreign code in this thread.
+        return await awaitable
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Callable[[], None] | None:
+        return None
+
+
+def socket_info(sock: socket.socket, name: str) -> object:
+    """What `Stream.get_extra_info` knows of a socket."""
+    try:
+        if name == "socket":
+            return sock
+        if name == "client_addr":
+            return sock.getsockname()
+        if name == "server_addr":
+            return sock.getpeername()
+    except OSError:
+        pass
+    return None
+
+
+def _poll(
+    sockets: Sequence[socket.socket], readable: bool, writable: bool, deadline: float | None
+) -> list[socket.socket]:
+    """Those of `sockets` on which a direction asked for may make progress; none when `deadline` passed."""
+    seconds = None if deadline is None else max(0.0, deadline - monotonic())
+    if not hasattr(select, "poll"):
+        reading = list(sockets) if readable else []
+        writing = list(sockets) if writable else []
+        ready = select.select(reading, writing, writing, seconds)
+        return list({sock: None for group in ready for sock in group})
+    poller = select.poll()
+    events = (select.POLLIN if readable else 0) | (select.POLLOUT if writable else 0)
+    by_number = {sock.fileno(): sock for sock in sockets}
+    for number in by_number:
+        if number >= 0:
+            poller.register(number, events)
+    # Rounded up to the next millisecond: a deadline must not fire early.
+    limit = None if seconds is None else min(int(seconds * 1000) + 1, 2**31 - 1) if seconds else 0
+    return [by_number[number] for number, _ in poller.poll(limit)]

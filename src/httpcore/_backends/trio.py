@@ -1,0 +1,208 @@
+"""trio, on raw non-blocking sockets. What it needs of nurseries and scopes stays in here."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import TypeVar
+
+import trio
+
+from .._exceptions import ReadError, WriteError
+from .._types import Buffer
+from .sync import socket_info
+
+T = TypeVar("T")
+
+
+class TrioStream:
+    """A connected socket; one task may wait for each direction at the same time."""
+
+    __slots__ = ("_is_aborted", "_sock", "_token")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._token = trio.lowlevel.current_trio_token()
+        self._is_aborted = False
+
+    def try_send(self, data: Buffer) -> int:
+        if self._is_aborted:
+            raise WriteError("The connection was closed while it was being written to.")
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as exc:
+            raise WriteError(f"Sending failed: {exc}.") from exc
+        if sent == 0 and len(data):
+            raise WriteError("Sending failed: the connection takes no more bytes.")
+        return sent
+
+    def try_receive(self, limit: int) -> bytes | None:
+        if self._is_aborted:
+            raise ReadError("The connection was closed while it was being read.")
+        try:
+            return self._sock.recv(limit)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as exc:
+            raise ReadError(f"Receiving failed: {exc}.") from exc
+
+    async def wait(self, readable: bool, writable: bool, deadline: float | None) -> bool:
+        if self._is_aborted:
+            return True
+        try:
+            if readable and writable:
+                return await _wait_any((self._sock,), (self._sock,), deadline)
+            wait = trio.lowlevel.wait_readable if readable else trio.lowlevel.wait_writable
+            if deadline is None:
+                await wait(self._sock)
+                return True
+            with trio.CancelScope(deadline=_on_trio_clock(deadline)) as scope:
+                await wait(self._sock)
+            return not scope.cancelled_caught
+        except trio.ClosedResourceError:
+            return True
+
+    def abort(self) -> None:
+        if self._is_aborted:
+            return
+        self._is_aborted = True
+        if _current_token() is self._token:
+            self._close()
+            return
+        try:
+            self._token.run_sync_soon(self._close)
+        except trio.RunFinishedError:
+            self._sock.close()
+
+    def _close(self) -> None:
+        trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+
+    def watch(self, callback: Callable[[], None] | None) -> None:
+        """trio calls nobody back: a dead connection is found when it is looked at."""
+
+    def get_extra_info(self, name: str) -> object:
+        return socket_info(self._sock, name)
+
+    def __del__(self) -> None:
+        if not self._is_aborted:
+            self._sock.close()
+
+
+class TrioParker:
+    __slots__ = ("_event", "_token")
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
+
+    async def park(self, deadline: float | None) -> bool:
+        if deadline is None:
+            await self._event.wait()
+            return True
+        with trio.CancelScope(deadline=_on_trio_clock(deadline)):
+            await self._event.wait()
+        return self._event.is_set()
+
+    def unpark(self, *, foreign: bool = False) -> None:
+        if not foreign and _current_token() is self._token:
+            self._event.set()
+            return
+        try:
+            self._token.run_sync_soon(self._event.set)
+        except trio.RunFinishedError:
+            # Nobody sleeps there any more.
+            pass
+
+
+class TrioBackend:
+    name = "trio"
+
+    def current_loop(self) -> object:
+        return trio.lowlevel.current_trio_token()
+
+    def is_alive(self, loop: object) -> bool:
+        if not isinstance(loop, trio.lowlevel.TrioToken):
+            return False
+        try:
+            loop.run_sync_soon(_do_nothing)
+        except trio.RunFinishedError:
+            return False
+        return True
+
+    def create_parker(self) -> TrioParker:
+        return TrioParker()
+
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
+    async def checkpoint(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def wait_writable(
+        self, sockets: Sequence[socket.socket], deadline: float | None
+    ) -> Sequence[socket.socket]:
+        ready: list[socket.socket] = []
+        await _wait_any((), sockets, deadline, ready)
+        return ready
+
+    async def adopt(self, sock: socket.socket) -> TrioStream:
+        return TrioStream(sock)
+
+    async def within(self, awaitable: Awaitable[T], deadline: float | None) -> T:
+        with trio.CancelScope(deadline=math.inf if deadline is None else _on_trio_clock(deadline)):
+            return await awaitable
+        raise TimeoutError("Foreign code took too long.")
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Callable[[], None] | None:
+        return None
+
+
+async def _wait_any(
+    readable: Sequence[socket.socket],
+    writable: Sequence[socket.socket],
+    deadline: float | None,
+    ready: list[socket.socket] | None = None,
+) -> bool:
+    """Wait until one of the sockets is ready in its direction; `False` when `deadline` passed first.
+
+    The children only wait for one socket each and end one another, so that the nursery raises nothing but
+    what came from outside: then that, bare.
+    """
+    found: list[socket.socket] = [] if ready is None else ready
+    closed: list[trio.ClosedResourceError] = []
+
+    async def watch(wait: Callable[[socket.socket], Awaitable[None]], sock: socket.socket) -> None:
+        try:
+            await wait(sock)
+            found.append(sock)
+        except trio.ClosedResourceError as exc:
+            closed.append(exc)
+        scope.cancel()
+
+    with trio.CancelScope(deadline=math.inf if deadline is None else _on_trio_clock(deadline)) as scope:
+        async with trio.open_nursery() as nursery:
+            for sock in readable:
+                nursery.start_soon(watch, trio.lowlevel.wait_readable, sock)
+            for sock in writable:
+                nursery.start_soon(watch, trio.lowlevel.wait_writable, sock)
+    return bool(found or closed)
+
+
+def _on_trio_clock(deadline: float) -> float:
+    return trio.current_time() + (deadline - monotonic())
+
+
+def _current_token() -> object:
+    try:
+        return trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return None
+
+
+def _do_nothing() -> None:
+    pass

@@ -1,0 +1,128 @@
+"""TLS round any stream: the pump between a sans-IO engine and the stream beneath it.
+
+What the engine produces, also while reading (session tickets, KeyUpdate answers, alerts), leaves through its
+one out-queue in order. Every verb first sends what is queued, so whoever drives either direction drives both.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Coroutine
+
+from .._backends.base import Stream
+from .._exceptions import ConnectError, ReadError, WriteError
+from .._protocols.tls import TLSEngine, describe
+from .._types import Buffer
+
+RECEIVE_SIZE = 64 * 1024
+"""Bytes of ciphertext taken from the stream at once."""
+
+
+class TLSStream:
+    """A stream over another stream, so TLS in TLS is this class twice."""
+
+    __slots__ = ("_engine", "_inner", "_is_aborted", "_peer")
+
+    def __init__(self, inner: Stream, engine: TLSEngine, *, peer: str) -> None:
+        self._inner = inner
+        self._engine = engine
+        self._peer = peer
+        self._is_aborted = False
+
+    async def handshake(self, deadline: float | None) -> bool:
+        """Shake hands; `False` when `deadline` passed first. Raises `ConnectError`."""
+        engine = self._engine
+        inner = self._inner
+        try:
+            while not engine.handshake():
+                is_flushed = self._flush()
+                data = inner.try_receive(RECEIVE_SIZE)
+                if data is not None:
+                    engine.feed(data)
+                elif not await inner.wait(True, not is_flushed, deadline):
+                    return False
+            while not self._flush():
+                if not await inner.wait(False, True, deadline):
+                    return False
+        except ssl.SSLError as exc:
+            self._flush_quietly()
+            raise ConnectError(f"{describe(exc, self._peer)}") from exc
+        except (ReadError, WriteError) as exc:
+            raise ConnectError(f"The TLS handshake with {self._peer} failed: {exc}") from exc
+        return True
+
+    def try_send(self, data: Buffer) -> int:
+        if not self._flush():
+            return 0
+        try:
+            taken = self._engine.write(data)
+        except ssl.SSLError as exc:
+            raise WriteError(f"Sending to {self._peer} failed: {exc}") from exc
+        self._flush()
+        return taken
+
+    def try_receive(self, limit: int) -> bytes | None:
+        engine = self._engine
+        if engine.has_output:
+            self._flush_quietly()
+        try:
+            while (data := engine.read(limit)) is None:
+                ciphertext = self._inner.try_receive(RECEIVE_SIZE)
+                if ciphertext is None:
+                    break
+                engine.feed(ciphertext)
+        except ssl.SSLError as exc:
+            self._flush_quietly()
+            raise ReadError(f"Reading from {self._peer} failed: {exc}") from exc
+        if engine.has_output:
+            self._flush_quietly()
+        return data
+
+    def wait(self, readable: bool, writable: bool, deadline: float | None) -> Coroutine[object, object, bool]:
+        engine = self._engine
+        if readable and engine.has_input:
+            return _ready()
+        return self._inner.wait(readable, writable or engine.has_output, deadline)
+
+    def close(self) -> None:
+        """Say `close_notify` in one attempt that does not wait, then abort."""
+        if not self._is_aborted:
+            self._engine.close_notify()
+            self._flush_quietly()
+            self.abort()
+
+    def abort(self) -> None:
+        self._is_aborted = True
+        self._inner.abort()
+
+    def watch(self, callback: Callable[[], None] | None) -> None:
+        self._inner.watch(callback)
+
+    def get_extra_info(self, name: str) -> object:
+        if name == "ssl_object":
+            return self._engine.ssl_object
+        if name == "is_truncated":
+            return self._engine.is_truncated
+        return self._inner.get_extra_info(name)
+
+    def _flush(self) -> bool:
+        """Send what is queued; `True` when nothing is left."""
+        engine = self._engine
+        while engine.has_output:
+            output = engine.peek_output()
+            sent = self._inner.try_send(output)
+            engine.drop_output(sent)
+            if sent < len(output):
+                return False
+        return True
+
+    def _flush_quietly(self) -> None:
+        """Whoever reads learns of a broken connection by reading."""
+        try:
+            self._flush()
+        except WriteError:
+            pass
+
+
+async def _ready() -> bool:
+    return True

@@ -1,0 +1,355 @@
+"""The pool: waits for a place, opens connections, hands them over, closes them.
+
+It acts on what the ledger decides, and is thin on purpose. The rules of its one lock: it is held for pure
+bookkeeping only, never over an await, I/O or foreign code, and no path that gives something back ever blocks
+on it. Giving back posts a note and, if the lock is free, settles the post at once; whoever lets go of the
+lock looks at the post again. So a finaliser or a signal handler may interrupt the pool at any line, the
+critical sections included.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+from time import monotonic
+from typing import TypeVar
+
+from .._backends.base import Backend, Parker
+from .._connections.open import Connector
+from .._connections.requests import Connection, Fate, Request, Response
+from .._connections.routes import Route
+from .._connections.timeouts import UNLIMITED, Timeouts
+from .._connections.trace import Trace, traced
+from .._exceptions import ConnectError, NetworkError, PoolTimeout, ProtocolError
+from .ledger import Ledger, Limits, Phase, Place, Ticket
+
+T = TypeVar("T")
+
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+"""Methods that may be sent twice (RFC 9110 §9.2.2)."""
+
+MAX_REPLAYS = 2
+"""Replays of one request in all; a dead reused connection accounts for at most one of them."""
+
+
+class Claim(Ticket[Connection]):
+    """A ticket that a request holds, and an exchange after it: each of its verbs ends it, once."""
+
+    __slots__ = ("_is_ended", "_pool", "fate", "parker")
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__()
+        self._pool = pool
+        self._is_ended = False
+        self.parker: Parker | None = None
+        self.fate = Fate.UNKNOWN
+
+    def release(self) -> None:
+        if not self._is_ended:
+            self._is_ended = True
+            self._pool.post(self._pool.ledger.release, self)
+
+    def discard(self, *, foreign: bool = False) -> None:
+        if not self._is_ended:
+            self._is_ended = True
+            if self.place is not None:
+                self._pool.post(self._pool.ledger.remove, self.place)
+            self._pool.post(self._pool.ledger.abandon, self, foreign=foreign)
+
+    def forget(self, *, foreign: bool = False) -> None:
+        if not self._is_ended:
+            self._is_ended = True
+            self._pool.post(self._pool.ledger.abandon, self, foreign=foreign)
+
+
+class Pool:
+    def __init__(
+        self, connector: Connector, limits: Limits, *, find_backend: Callable[[], Backend], replay: bool
+    ) -> None:
+        self.connector = connector
+        self.ledger: Ledger[Connection] = Ledger(limits)
+        self._find_backend = find_backend
+        self._replay = replay
+        self._lock = Lock()
+        self._mail: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+        self._backend: Backend | None = None
+        self._loop: object = None
+        self._cancel_reaper: Callable[[], None] | None = None
+        self._drainer: Parker | None = None
+        self._ages = limits.keepalive_expiry is not None or limits.max_connection_age is not None
+
+    # Requests.
+
+    async def handle(self, request: Request, route: Route) -> Response:
+        """Serve one request. The response's body holds the connection from here on."""
+        replays = 0
+        has_met_dead = False
+        while True:
+            claim = Claim(self)
+            was_reused = False
+            try:
+                connection = await self._connect(claim, route, request.timeouts, request.trace)
+                assert claim.place is not None
+                was_reused = claim.place.uses > 1
+                return await connection.exchange(request, claim)
+            except (NetworkError, ProtocolError) as exc:
+                claim.forget()
+                is_dead = claim.fate in (Fate.UNANSWERED, Fate.UNSENT)
+                if replays >= MAX_REPLAYS or (is_dead and (has_met_dead or not was_reused)):
+                    await self._give_up(request, exc)
+                if not self._may_replay(request, claim.fate):
+                    await self._give_up(request, exc)
+                has_met_dead = has_met_dead or is_dead
+            except BaseException as exc:
+                claim.forget()
+                await self._give_up(request, exc)
+            replays += 1
+            if request.body is not None:
+                request.body.rewind()
+
+    def _may_replay(self, request: Request, fate: Fate) -> bool:
+        if not self._replay or fate is Fate.UNKNOWN:
+            return False
+        if request.body is not None and not request.body.can_be_replayed:
+            return False
+        return fate is not Fate.UNANSWERED or request.method in IDEMPOTENT
+
+    async def _give_up(self, request: Request, exc: BaseException) -> None:
+        """Our cleanup is done: let the caller's stream know, and the caller."""
+        try:
+            if request.body is not None:
+                await request.body.close()
+        finally:
+            raise exc
+
+    async def _connect(
+        self, claim: Claim, route: Route, timeouts: Timeouts, trace: Trace | None
+    ) -> Connection:
+        """Get a connection that is ready for the request: a kept one, a freed one or a new one."""
+        backend = self._find_backend()
+        if backend is not self._backend or backend.current_loop() is not self._loop:
+            self._enter_loop(backend)
+        deadline: float | None = None
+        has_waited = False
+        while True:
+            if not self._locked(self._request, claim, route, monotonic()):
+                if not has_waited:
+                    has_waited = True
+                    deadline = timeouts.deadline(timeouts.pool)
+                await self._wait(claim, route, backend, deadline, timeouts, trace)
+            self._settle()
+            place = claim.place
+            if place is None:
+                raise ConnectError(f"The pool was closed while a request waited for {route.label}.")
+            connection = place.connection
+            if connection is None:
+                return await self._open(place, route, backend, timeouts, trace)
+            if connection.is_ready():
+                return connection
+            connection.close()
+            self.post(self.ledger.remove, place)
+            self.post(self.ledger.abandon, claim)
+
+    def _request(self, claim: Claim, route: Route, now: float) -> bool:
+        ledger = self.ledger
+        if route.key not in ledger.origins:
+            ledger.introduce(route.key, route, may_share=self.connector.may_multiplex(route))
+        return ledger.request(claim, route.key, now)
+
+    async def _wait(
+        self,
+        claim: Claim,
+        route: Route,
+        backend: Backend,
+        deadline: float | None,
+        timeouts: Timeouts,
+        trace: Trace | None,
+    ) -> None:
+        parker = claim.parker = backend.create_parker()
+        self._settle()
+        # The place may have been granted before there was a parker: then nobody knew whom to wake.
+        if not claim.is_waiting:
+            return
+        is_granted = await traced(trace, "pool.wait", {"origin": route.label}, parker.park, deadline)
+        if not is_granted and claim.is_waiting:
+            limit = timeouts.describe(timeouts.pool)
+            raise PoolTimeout(f"No connection to {route.label} became free within {limit}.")
+
+    async def _open(
+        self,
+        place: Place[Connection],
+        route: Route,
+        backend: Backend,
+        timeouts: Timeouts,
+        trace: Trace | None,
+    ) -> Connection:
+        try:
+            connection = await self.connector.open(route, backend, timeouts=timeouts, trace=trace)
+        except Exception:
+            self.post(self.ledger.failed, place)
+            raise
+        connection.on_gone = lambda: self.post(self.ledger.remove, place)
+        is_wanted = self._locked(self._opened, place, connection, monotonic())
+        self._settle()
+        if not is_wanted:
+            connection.close()
+            raise ConnectError(f"The pool was closed while it connected to {route.label}.")
+        return connection
+
+    def _opened(self, place: Place[Connection], connection: Connection, now: float) -> bool:
+        return self.ledger.opened(place, connection, capacity=connection.capacity, now=now)
+
+    # The lock, the post, and what follows from them.
+
+    def post(self, operation: Callable[..., object], *subjects: object, foreign: bool = False) -> None:
+        """Have the ledger carry out `operation(*subjects, now)`, now or as soon as the lock is free."""
+        self._mail.append((operation, subjects))
+        self._settle(foreign=foreign)
+
+    def _settle(self, *, foreign: bool = False) -> None:
+        """Empty the post, close what the ledger doomed, wake whom it granted a place."""
+        # If this thread holds the lock, this is a finaliser or a signal handler in the middle of an
+        # operation, and whoever it interrupted settles. If another does, it lets go in no time.
+        while self._mail and not self._lock.locked():
+            self._locked(self._empty_post)
+        ledger = self.ledger
+        while ledger.doomed:
+            _retire_first(ledger.doomed, _close)
+        while ledger.granted:
+            _retire_first(ledger.granted, _unpark_foreign if foreign else _unpark)
+        if self._ages and self._cancel_reaper is None and ledger.idle:
+            self._schedule_reaper()
+        if self._drainer is not None and not self._is_busy():
+            drainer, self._drainer = self._drainer, None
+            drainer.unpark(foreign=foreign)
+
+    def _empty_post(self) -> None:
+        mail = self._mail
+        now = monotonic()
+        while mail:
+            operation, subjects = mail[0]
+            operation(*subjects, now)
+            mail.popleft()
+
+    def _locked(self, operation: Callable[..., T], *arguments: object) -> T:
+        # One line: entering and leaving `with` on one line leaves no point at which an exception out of
+        # nowhere could strike between holding the lock and being sure to let go of it.
+        with self._lock: return operation(*arguments)  # fmt: skip  # noqa: E701
+
+    # Age, loops, the end.
+
+    def _schedule_reaper(self) -> None:
+        due = self._locked(self.ledger.expire, monotonic())
+        if due is not None and self._backend is not None:
+            self._cancel_reaper = self._backend.call_at(due, self._reap)
+
+    def _reap(self) -> None:
+        self._cancel_reaper = None
+        self._locked(self.ledger.expire, monotonic())
+        self._settle()
+
+    def _enter_loop(self, backend: Backend) -> None:
+        """Another loop runs: what belongs to the last one is dropped."""
+        loop = backend.current_loop()
+        if self._backend is not None and loop is not self._loop:
+            self.close()
+        self._backend = backend
+        self._loop = loop
+
+    def close(self) -> None:
+        """Close every connection, and fail what runs on them. The pool can be used again."""
+        if self._cancel_reaper is not None:
+            self._cancel_reaper()
+            self._cancel_reaper = None
+        for connection in self._locked(self.ledger.clear, monotonic()):
+            connection.close()
+        self._settle()
+
+    async def drain(self, deadline: float) -> None:
+        """Wait until nothing runs and nobody waits, or for `deadline`."""
+        while self._is_busy() and monotonic() < deadline:
+            parker = self._drainer = self._find_backend().create_parker()
+            if self._is_busy():
+                await parker.park(deadline)
+
+    def _is_busy(self) -> bool:
+        ledger = self.ledger
+        return len(ledger.places) > len(ledger.idle)
+
+    def drop(self, name: str) -> None:
+        """The pool's owner is gone: keep nothing. What still runs may end."""
+        if self.ledger.places:
+            self.post(self.ledger.shrink, foreign=True)
+            warnings.warn(f"{name} was never closed.", ResourceWarning, source=self, stacklevel=2)
+
+    async def preconnect(self, route: Route, count: int) -> None:
+        """Have `count` connections to an origin open, or one that carries as many exchanges."""
+        claims = [Claim(self) for _ in range(count)]
+        try:
+            for claim in claims:
+                await self._connect(claim, route, UNLIMITED, None)
+        finally:
+            for claim in claims:
+                claim.forget()
+
+    def summaries(self) -> dict[Route, list[str]]:
+        """What each origin's connections are doing."""
+        return self._locked(self._summarise)
+
+    def _summarise(self) -> dict[Route, list[str]]:
+        found: dict[Route, list[str]] = {}
+        for origin in self.ledger.origins.values():
+            assert isinstance(origin.route, Route)
+            found[origin.route] = sorted(_describe(place) for place in origin.places)
+        return found
+
+    def count(self) -> dict[str, float]:
+        """The figures of `statistics()`."""
+        return self._locked(self._count)
+
+    def _count(self) -> dict[str, float]:
+        ledger = self.ledger
+        connecting = sum(place.phase is Phase.CONNECTING for place in ledger.places)
+        return {
+            "connections": len(ledger.places),
+            "connecting": connecting,
+            "idle": len(ledger.idle),
+            "active": len(ledger.places) - len(ledger.idle) - connecting,
+            "waiting": sum(len(origin.waiters) for origin in ledger.origins.values()),
+            "opened": ledger.opened_count,
+            "requests": ledger.granted_count,
+            "waits": ledger.waited_count,
+            "wait_seconds": ledger.waited_seconds,
+        }
+
+
+def _describe(place: Place[Connection]) -> str:
+    return "Not connected" if place.connection is None else place.connection.describe()
+
+
+def _retire_first(items: list[T], act: Callable[[T], None]) -> None:
+    """Act on the first item, and only then take it off the list, so that an interruption loses nothing."""
+    item = items[0]
+    act(item)
+    try:
+        items.remove(item)
+    except ValueError:
+        pass
+
+
+def _close(connection: Connection) -> None:
+    connection.close()
+
+
+def _unpark(ticket: Ticket[Connection]) -> None:
+    parker = ticket.parker if isinstance(ticket, Claim) else None
+    if parker is not None:
+        parker.unpark()
+
+
+def _unpark_foreign(ticket: Ticket[Connection]) -> None:
+    parker = ticket.parker if isinstance(ticket, Claim) else None
+    if parker is not None:
+        parker.unpark(foreign=True)

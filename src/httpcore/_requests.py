@@ -1,0 +1,112 @@
+"""From the arguments of `request` and `arequest` to what the engine takes, for either colour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ._bytestreams import PlainByteStream
+from ._connections.requests import Request, RequestBody, Response, Source
+from ._connections.routes import Hop, Route
+from ._connections.timeouts import UNLIMITED, read_timeouts
+from ._connections.trace import Trace
+from ._types import URL, Extensions, HeaderFields
+from ._urls import absolute_target, check_url, direct_route, merge_headers, proxied_route
+
+REMEMBERED_ROUTES = 10_000
+"""Routes kept so that the next request to the same origin need not be checked again."""
+
+
+class Router:
+    """Turns URLs into routes, by the rules of one pool or proxy, and remembers them."""
+
+    def __init__(
+        self, *, hop: Hop | None = None, forwards: tuple[bytes, ...] = (), headers: HeaderFields = ()
+    ) -> None:
+        self.hop = hop
+        self.forwards = forwards
+        """The schemes that the proxy is asked to forward instead of tunnelling."""
+        self.headers = headers
+        self._known: dict[tuple[bytes, bytes, int | None], Route] = {}
+
+    def route(self, url: URL) -> Route:
+        """The route of a URL; `UnsupportedProtocol` or `LocalProtocolError` if there is none."""
+        scheme, host, port, _ = check_url(url)
+        if self.hop is None:
+            route = direct_route(scheme, host, port)
+        else:
+            route = proxied_route(scheme, host, port, hop=self.hop, is_forwarded=scheme in self.forwards)
+        if len(self._known) >= REMEMBERED_ROUTES:
+            self._known.clear()
+        self._known[scheme, host, port] = route
+        return route
+
+    def prepare(
+        self,
+        method: bytes,
+        url: URL,
+        headers: HeaderFields | None,
+        stream: object,
+        ext: Extensions | None,
+        *,
+        open_source: Callable[[object], Source],
+    ) -> tuple[Request, Route]:
+        """Check the arguments, and return the request and where it goes."""
+        try:
+            scheme, host, port, target = url
+            route = self._known[scheme, host, port]
+        except (KeyError, TypeError, ValueError):
+            route = self.route(url)
+            scheme, host, port, target = url
+        if not isinstance(method, bytes):
+            raise TypeError(f"The method must be bytes, not {type(method).__name__}.")
+        if not isinstance(target, bytes):
+            raise TypeError(f"The URL's target must be bytes, not {type(target).__name__}.")
+        timeouts, trace = UNLIMITED, None
+        if ext:
+            timeouts = read_timeouts(ext.get("timeout"))
+            hook = ext.get("trace")
+            trace = None if hook is None else Trace(hook)
+        fields: HeaderFields = () if headers is None else headers
+        if route.is_forwarded:
+            target = absolute_target(scheme, host, port, target)
+            fields = merge_headers(list(self.headers), list(fields))
+        body = None if stream is None else read_body(stream, open_source)
+        request = Request(
+            method,
+            target,
+            fields,
+            scheme=scheme,
+            authority=route.authority,
+            body=body,
+            timeouts=timeouts,
+            trace=trace,
+        )
+        return request, route
+
+
+def read_body(stream: object, open_source: Callable[[object], Source]) -> RequestBody:
+    """The body of a request; one of plain bytes is known whole, any other is taken piece by piece."""
+    if type(stream) is PlainByteStream:
+        return RequestBody(content=stream._content)
+    return RequestBody(source=open_source(stream))
+
+
+def check_chunk(chunk: object) -> bytes:
+    """A piece of the caller's body as bytes."""
+    if isinstance(chunk, bytes):
+        return chunk
+    if isinstance(chunk, (bytearray, memoryview)):
+        return bytes(chunk)
+    raise TypeError(f"A request body must yield bytes, not {type(chunk).__name__}.")
+
+
+def response_extensions(response: Response) -> dict[str, object]:
+    """The `ext` of a response: what HTTP/1 says beyond status and fields, and the version."""
+    if response.reason is None:
+        return {"http_version": response.version}
+    return {"http_version": response.version, "reason": response.reason}
+
+
+def origin_url(route: Route) -> str:
+    """How `get_connection_info` names an origin."""
+    return f"{route.scheme.decode('ascii')}://{route.authority.decode('latin-1')}"
