@@ -68,7 +68,7 @@ class ChunkedDecoder:
                 after = self._skip_line_end(data, at)
             elif stage is ChunkStage.SIZE:
                 if not self._searched and isinstance(data, bytes):
-                    at = _take_whole_chunks(data, at, pieces)
+                    at = self._take_whole_chunks(data, at, pieces)
                 after = self._read_size(data, at, self._consumed + at - start)
             elif stage is ChunkStage.TRAILERS:
                 after = self._read_trailers(data, at)
@@ -78,6 +78,21 @@ class ChunkedDecoder:
                 break
             at = after
         self._consumed += at - start
+        return at
+
+    def _take_whole_chunks(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+        """Take the chunks that are here from size to line end and look like nearly all do.
+
+        A million chunks of one byte must not cost a million turns through the stages.
+        """
+        largest = self._limits.content_length
+        while (end := data.find(b"\r\n", at, at + 10)) >= 0:
+            size = _known_sizes.get(data[at:end]) or _learn_size(data[at:end])
+            stop = end + 2 + size
+            if not 0 < size <= largest or data[stop : stop + 2] != b"\r\n":
+                break
+            pieces.append(data[end + 2 : stop])
+            at = stop + 2
         return at
 
     def _take_data(self, data: bytes | bytearray, at: int, pieces: list[bytes]) -> int:
@@ -132,21 +147,6 @@ class ChunkedDecoder:
             ]
             self.stage = ChunkStage.COMPLETE
         return end
-
-
-def _take_whole_chunks(data: bytes, at: int, pieces: list[bytes]) -> int:
-    """Take the chunks that are here from size to line end and look like nearly all do.
-
-    A million chunks of one byte must not cost a million turns through the stages.
-    """
-    while (end := data.find(b"\r\n", at, at + 10)) >= 0:
-        size = _known_sizes.get(data[at:end]) or _learn_size(data[at:end])
-        stop = end + 2 + size
-        if not size or data[stop : stop + 2] != b"\r\n":
-            break
-        pieces.append(data[end + 2 : stop])
-        at = stop + 2
-    return at
 
 
 _known_sizes: dict[bytes, int] = {}

@@ -52,16 +52,18 @@ _SHOWN_SIZE = 60
 
 def quote(text: bytes) -> str:
     """A bounded `repr` for errors; without its content if that may hold credentials."""
-    if is_secret(text):
-        return f"a line with credentials ({len(text)} bytes, not shown)"
+    return "not shown, as it may hold credentials" if is_secret(text) else _bound(text)
+
+
+def quote_field(name: bytes, value: bytes) -> str:
+    """The same for a field with a valid name."""
+    return f"{_bound(name)}: {'not shown' if is_secret(name) else quote(value)}"
+
+
+def _bound(text: bytes) -> str:
     if len(text) <= _SHOWN_SIZE:
-        return repr(bytes(text))
-    return f"{bytes(text[:_SHOWN_SIZE])!r}... ({len(text)} bytes)"
-
-
-def quote_value(name: bytes, value: bytes) -> str:
-    """The same for the value of a named field."""
-    return "a value that is not shown" if is_secret(name) else quote(value)
+        return repr(text)
+    return f"{text[:_SHOWN_SIZE]!r}... ({len(text)} bytes)"
 
 
 def list_elements(values: list[bytes]) -> list[bytes]:

@@ -1,6 +1,7 @@
 """Request heads: what may go out, and what it says about the body that follows (RFC 9112 §3, §6).
 
-Nothing is added and nothing is changed: names keep their case, fields their order, values their bytes.
+Nothing is added and nothing is changed: names keep their case, fields their order, values their bytes, with
+the blanks around them, which any receiver drops (RFC 9110 §5.5).
 
 The same client sends the same fields again and again, and checking them is most of the work; so the encoded
 fields are remembered, as far as they are short and speak of no credentials.
@@ -18,12 +19,11 @@ from .fields import (
     Field,
     find_control,
     find_name,
-    is_secret,
     is_token,
     list_elements,
     parse_length,
     quote,
-    quote_value,
+    quote_field,
 )
 from .limits import DEFAULT_LIMITS
 
@@ -67,18 +67,19 @@ _is_target = re.compile(rb"[\x21-\x7e\x80-\xff]+").fullmatch
 
 def encode_fields(headers: Sequence[Field]) -> RequestFields:
     """Check and encode the header fields of one request. Raises `LocalProtocolError`."""
+    key = tuple(headers)
     try:
-        key = tuple(headers)
-        fields = _known_fields.get(key)
+        known = _known_fields.get(key)
     except TypeError:
-        # A field that is a list or a bytearray has no hash, and may change before it is sent again.
-        return _encode(headers)
-    if fields is None:
-        fields = _encode(headers)
-        if len(fields.block) <= _KNOWN_SIZE and not any(is_secret(name) for name, _ in key):
-            if len(_known_fields) >= _KNOWN_COUNT:
-                _known_fields.clear()
-            _known_fields[key] = fields
+        # A field that is a list or holds a bytearray has no hash, and may change before it is sent again.
+        return _encode(key)[0]
+    if known is not None:
+        return known
+    fields, is_secret = _encode(key)
+    if not is_secret and len(fields.block) <= _KNOWN_SIZE:
+        if len(_known_fields) >= _KNOWN_COUNT:
+            _known_fields.clear()
+        _known_fields[key] = fields
     return fields
 
 
@@ -87,27 +88,31 @@ _KNOWN_COUNT = 1024
 _KNOWN_SIZE = 1024
 
 
-def _encode(headers: Sequence[Field]) -> RequestFields:
+def _encode(headers: tuple[Field, ...]) -> tuple[RequestFields, bool]:
+    """The fields, and whether one of them may carry credentials."""
+    is_secret = False
     pieces: list[bytes] = []
     special: dict[bytes, list[bytes]] = {name: [] for name in _SPECIAL}
     for name, value in headers:
         known = find_name(name)
         if known is None:
             raise LocalProtocolError(f"The header name {quote(name)} is not a token.")
+        is_secret = is_secret or known.is_secret
         pieces += (name, b": ", value, b"\r\n")
         if known.lowered in special:
             special[known.lowered].append(value.strip(BLANKS))
     block = b"".join((*pieces, b"\r\n"))
     # Without all that may be in a field, nothing but our own line ends is left.
     if block.translate(None, _PERMITTED) != b"\r\n" * (len(headers) + 1):
-        _find_fault(headers)
+        raise LocalProtocolError(_describe_fault(headers))
     _check_host(special[b"host"])
-    return RequestFields(
+    fields = RequestFields(
         block,
         length=_decide_length(special[b"content-length"], special[b"transfer-encoding"]),
         expects_continue=b"100-continue" in list_elements(special[b"expect"]),
         asks_close=b"close" in list_elements(special[b"connection"]),
     )
+    return fields, is_secret
 
 
 _SPECIAL = (b"host", b"content-length", b"transfer-encoding", b"expect", b"connection")
@@ -115,13 +120,9 @@ _SPECIAL = (b"host", b"content-length", b"transfer-encoding", b"expect", b"conne
 _PERMITTED = bytes(byte for byte in range(0x100) if byte not in CONTROLS)
 
 
-def _find_fault(headers: Sequence[Field]) -> None:
-    for name, value in headers:
-        if find_control(value):
-            raise LocalProtocolError(
-                f"The value of the header {quote(name)} holds a control character: "
-                f"{quote_value(name, value)}."
-            )
+def _describe_fault(headers: tuple[Field, ...]) -> str:
+    faulty = [field for field in headers if find_control(field[1])]
+    return f"The value of a header holds a control character: {quote_field(*faulty[0])}."
 
 
 def _check_host(values: list[bytes]) -> None:

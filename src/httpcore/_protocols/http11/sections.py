@@ -11,7 +11,7 @@ Whatever is wrong is a `RemoteProtocolError`. Where the standard leaves a choice
 from __future__ import annotations
 
 from ..._exceptions import RemoteProtocolError
-from .fields import BLANKS, Field, Name, find_control, find_name, quote, quote_value
+from .fields import BLANKS, Field, Name, find_control, find_name, quote, quote_field
 from .limits import Limits
 
 
@@ -95,6 +95,6 @@ def parse_field(line: bytes) -> tuple[Field, Name]:
     value = value.strip(BLANKS)
     if find_control(value):
         raise RemoteProtocolError(
-            f"The value of the header {quote(name)} holds a control character: {quote_value(name, value)}."
+            f"The value of a header holds a control character: {quote_field(name, value)}."
         )
     return (name, value), known
