@@ -236,6 +236,21 @@ class AsyncResponseStream(AsyncByteStream):
         if self._is_taken:
             raise RuntimeError("The response's body can be read only once.")
         self._is_taken = True
+        return AsyncChunks(self._body)
+
+    async def aclose(self) -> None:
+        await self._body.close()
+
+
+class AsyncChunks:
+    """The one iterator over a response's body."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: ResponseBody) -> None:
+        self._body = body
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
@@ -245,9 +260,6 @@ class AsyncResponseStream(AsyncByteStream):
         if not chunk:
             raise StopAsyncIteration
         return chunk
-
-    async def aclose(self) -> None:
-        await self._body.close()
 
 
 class AsyncSource:

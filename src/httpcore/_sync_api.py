@@ -237,6 +237,21 @@ class SyncResponseStream(SyncByteStream):
         if self._is_taken:
             raise RuntimeError("The response's body can be read only once.")
         self._is_taken = True
+        return SyncChunks(self._body)
+
+    def close(self) -> None:
+        run(self._body.close())
+
+
+class SyncChunks:
+    """The one iterator over a response's body."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: ResponseBody) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
@@ -246,9 +261,6 @@ class SyncResponseStream(SyncByteStream):
         if not chunk:
             raise StopIteration
         return chunk
-
-    def close(self) -> None:
-        run(self._body.close())
 
 
 class SyncSource:

@@ -347,7 +347,7 @@ class AsyncioBackend:
         return asyncio.get_running_loop()
 
     def is_alive(self, loop: object) -> bool:
-        return isinstance(loop, asyncio.AbstractEventLoop) and not bool(loop.is_closed())
+        return isinstance(loop, asyncio.AbstractEventLoop) and not loop.is_closed()
 
     def create_parker(self) -> AsyncioParker:
         return AsyncioParker(asyncio.get_running_loop())

@@ -201,7 +201,9 @@ class HTTP11Exchange:
 
         await trace.run("http11.send_request_headers", info, send_head)
         early = await trace.run("http11.send_request_body", info, self._upload)
-        head = early or await trace.run("http11.receive_response_headers", info, self._receive_head)
+        head: ResponseHead = early or await trace.run(
+            "http11.receive_response_headers", info, self._receive_head
+        )
         for interim in self._interim or ():
             await trace.emit("http11.receive_interim_headers.complete", {"return_value": interim})
         await trace.emit("http11.receive_response_body.started", info)
