@@ -347,7 +347,8 @@ class AsyncioBackend:
         return asyncio.get_running_loop()
 
     def is_alive(self, loop: object) -> bool:
-        return isinstance(loop, asyncio.AbstractEventLoop) and not loop.is_closed()
+        assert isinstance(loop, asyncio.AbstractEventLoop)
+        return not loop.is_closed()
 
     def create_parker(self) -> AsyncioParker:
         return AsyncioParker(asyncio.get_running_loop())

@@ -193,6 +193,7 @@ class HTTP11Exchange:
         return head
 
     async def _run_traced(self, first: bytes, trace: Trace) -> ResponseHead:
+        head: ResponseHead | None
         info: Info = {"request": self._request}
 
         async def send_head() -> None:
@@ -200,10 +201,9 @@ class HTTP11Exchange:
             self._flush()
 
         await trace.run("http11.send_request_headers", info, send_head)
-        early = await trace.run("http11.send_request_body", info, self._upload)
-        head: ResponseHead = early or await trace.run(
-            "http11.receive_response_headers", info, self._receive_head
-        )
+        head = await trace.run("http11.send_request_body", info, self._upload)
+        if head is None:
+            head = await trace.run("http11.receive_response_headers", info, self._receive_head)
         for interim in self._interim or ():
             await trace.emit("http11.receive_interim_headers.complete", {"return_value": interim})
         await trace.emit("http11.receive_response_body.started", info)

@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING
 
 from .._backends.addresses import Address, AddressCache, Resolver, dial, dial_unix, look_up
 from .._backends.base import Backend, Stream
-from .._exceptions import ConnectError, ConnectTimeout, ProxyError
+from .._exceptions import (
+    ConnectError,
+    ConnectTimeout,
+    NetworkError,
+    ProxyError,
+    RemoteProtocolError,
+    TimeoutException,
+)
 from .._types import SocketOption
 from .http11 import HTTP11Connection
 from .requests import Connection
 from .routes import Hop, Route
 from .timeouts import Timeouts
 from .trace import Trace, traced
+from .tunnel import Tunnel
 
 if TYPE_CHECKING:
     import ssl
@@ -63,7 +71,7 @@ class Connector:
 
     def may_multiplex(self, route: Route) -> bool:
         """Whether a connection may turn out to carry many exchanges at once."""
-        return self.http2 and (route.is_tls or not self.http1)
+        return self.http2 and (route.is_tls or not self.http1) and not route.is_forwarded
 
     async def open(
         self, route: Route, backend: Backend, *, timeouts: Timeouts, trace: Trace | None
@@ -133,7 +141,9 @@ class Attempt:
             try:
                 await self._reach_hop(hop)
                 await self._open_tunnel(hop)
-            except (ConnectError, ConnectTimeout) as exc:
+            except ProxyError:
+                raise
+            except (NetworkError, RemoteProtocolError, TimeoutException) as exc:
                 raise ProxyError(f"No tunnel through the proxy {hop.label}: {exc}") from exc
         if route.is_tls and not route.is_forwarded:
             await self._secure(route.host, label=route.label, is_origin=True)
@@ -144,7 +154,13 @@ class Attempt:
             await self._secure(hop.host, label=hop.label, is_origin=False)
 
     async def _open_tunnel(self, hop: Hop) -> None:
-        raise NotImplementedError("Tunnels are not built yet.")
+        assert self._stream is not None
+        tunnel = Tunnel(self._stream, hop, timeouts=self._timeouts, deadline=self._deadline)
+        if hop.scheme.startswith(b"socks"):
+            info: dict[str, object] = {"auth": hop.auth is not None}
+            await traced(self._trace, "socks.setup_socks5_connection", info, tunnel.ask_socks5, self._route)
+        else:
+            await tunnel.ask_http(self._route)
 
     # Each layer.
 
@@ -159,7 +175,9 @@ class Attempt:
             self._trace, "connection.lookup", {"host": host, "port": port}, self._look_up, host, port
         )
         info["local_address"] = connector._local_address
-        await traced(self._trace, "connection.connect_tcp", info, self._dial_tcp, addresses, host, port)
+        hop = self._route.hop
+        name = "socks.connect_tcp" if hop and hop.scheme.startswith(b"socks") else "connection.connect_tcp"
+        await traced(self._trace, name, info, self._dial_tcp, addresses, host, port)
 
     async def _dial_unix(self) -> Stream:
         connector = self._connector
