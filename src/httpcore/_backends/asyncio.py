@@ -313,7 +313,8 @@ class AsyncioParker:
                 return False
             timer = self._loop.call_later(seconds, self._expire)
         try:
-            return await future
+            is_unparked: bool = await future
+            return is_unparked
         finally:
             if timer is not None:
                 timer.cancel()

@@ -26,6 +26,9 @@ def resolve_backend(backend: str | Backend, *, is_async: bool) -> Callable[[], B
         return running_backend
     if backend == "trio":
         _require("trio")
+    if backend == "sync":
+        only = load("sync")
+        return lambda: only
     return lambda: load(backend)
 
 

@@ -112,7 +112,7 @@ class SyncStream:
     def _receive(self, limit: int, flags: int) -> bytes | None:
         if self._is_aborted:
             raise ReadError("The connection was closed while it was being read.")
-        self._enter()
+        self._inside += 1
         try:
             data = self._sock.recv(limit, flags)
         except (BlockingIOError, InterruptedError):
@@ -122,19 +122,23 @@ class SyncStream:
                 raise ReadError("The connection was closed while it was being read.") from exc
             raise ReadError(f"Receiving failed: {exc}.") from exc
         finally:
-            self._leave()
+            self._inside -= 1
+            if self._is_aborted:
+                self._close_if_last()
         if self._is_aborted:
             raise ReadError("The connection was closed while it was being read.")
-        if data == b"":
+        if not data and data is not None:
             self._is_ended = True
         return data
 
     def _poll(self, readable: bool, writable: bool, deadline: float | None) -> bool:
-        self._enter()
+        self._inside += 1
         try:
             return bool(_poll([self._sock], readable, writable, deadline))
         finally:
-            self._leave()
+            self._inside -= 1
+            if self._is_aborted:
+                self._close_if_last()
 
     def _set_timeout(self, seconds: float) -> None:
         # Rounded up: a timeout must not fire early, and zero would mean none at all.
@@ -146,12 +150,8 @@ class SyncStream:
             raise ReadError(f"Receiving failed: {exc}.") from exc
         self._timeout = seconds
 
-    def _enter(self) -> None:
-        self._inside += 1
-
-    def _leave(self) -> None:
-        self._inside -= 1
-        if self._is_aborted and self._inside <= 0:
+    def _close_if_last(self) -> None:
+        if self._inside <= 0:
             self._sock.close()
 
     def abort(self) -> None:

@@ -94,7 +94,9 @@ class HTTP11Connection:
         )
 
     def close(self) -> None:
-        self.stream.abort()
+        # A stream that has a way to say goodbye says it in one attempt.
+        close = getattr(self.stream, "close", self.stream.abort)
+        close()
 
     def _notice(self) -> None:
         """Something arrived and nobody waits for it; between exchanges that is the end."""
@@ -183,7 +185,7 @@ class HTTP11Exchange:
             head = await self._run_traced(first, trace)
         else:
             self._pending.append(first)
-            early = await self._upload() if not self._flush() or self._body_is_open else None
+            early = None if self._flush() and not self._body_is_open else await self._upload()
             head = early or await self._receive_head()
         engine = self._engine
         if self._is_uploading and (head.status >= 300 or engine.wants_close):

@@ -7,6 +7,7 @@ before the exception leaves; none of that waits.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -241,6 +242,7 @@ class Attempt:
                 context, host, alpn=self._offer(is_origin), session=connector._sessions.get(context, label)
             ),
             peer=label,
+            keep_session=partial(connector._sessions.put, context, label),
         )
         self._stream = tls
         if not await tls.handshake(self._deadline):

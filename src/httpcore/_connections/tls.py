@@ -21,13 +21,22 @@ RECEIVE_SIZE = 64 * 1024
 class TLSStream:
     """A stream over another stream, so TLS in TLS is this class twice."""
 
-    __slots__ = ("_engine", "_inner", "_is_aborted", "_peer")
+    __slots__ = ("_engine", "_inner", "_is_aborted", "_keep_session", "_peer")
 
-    def __init__(self, inner: Stream, engine: TLSEngine, *, peer: str) -> None:
+    def __init__(
+        self,
+        inner: Stream,
+        engine: TLSEngine,
+        *,
+        peer: str,
+        keep_session: Callable[[ssl.SSLSession | None], None],
+    ) -> None:
         self._inner = inner
         self._engine = engine
         self._peer = peer
         self._is_aborted = False
+        # TLS 1.3 sends its tickets after the handshake: the session is kept with the first bytes read.
+        self._keep_session: Callable[[ssl.SSLSession | None], None] | None = keep_session
 
     async def handshake(self, deadline: float | None) -> bool:
         """Shake hands; `False` when `deadline` passed first. Raises `ConnectError`."""
@@ -76,6 +85,9 @@ class TLSStream:
             raise ReadError(f"Reading from {self._peer} failed: {exc}") from exc
         if engine.has_output:
             self._flush_quietly()
+        if data and self._keep_session is not None:
+            self._keep_session(engine.ssl_object.session)
+            self._keep_session = None
         return data
 
     def wait(self, readable: bool, writable: bool, deadline: float | None) -> Coroutine[object, object, bool]:

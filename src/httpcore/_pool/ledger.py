@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 C = TypeVar("C")
@@ -113,8 +114,10 @@ class Ticket(Generic[C]):
 
 
 class Ledger(Generic[C]):
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, may_share: Callable[[object], bool] = lambda route: False) -> None:
         self.limits = limits
+        # Whether one connection on a route may turn out to carry many exchanges.
+        self._may_share = may_share
         self.origins: dict[object, Origin[C]] = {}
         self.places: dict[Place[C], None] = {}
         # Idle places, the least recently used one first.
@@ -138,13 +141,17 @@ class Ledger(Generic[C]):
 
     # What a request asks.
 
-    def request(self, ticket: Ticket[C], key: object, now: float) -> bool:
+    def request(self, ticket: Ticket[C], key: object, route: object, now: float) -> bool:
         """Grant `ticket` a place, open or to be opened by its owner; `False`: it waits in line.
 
-        The origin must be known: see `introduce`.
+        An origin is known by its key, and forgotten again with its last connection and waiter.
         """
-        self._begin(now)
-        origin = self.origins[key]
+        if self._dirty:
+            self._rebuild(now)
+        self._dirty = True
+        origin = self.origins.get(key)
+        if origin is None:
+            origin = self.origins[key] = Origin(key, route, self._may_share(route))
         ticket.origin = origin
         if self._ages:
             self._drop_aged(origin, now)
@@ -158,11 +165,6 @@ class Ledger(Generic[C]):
             self._enqueue(ticket, now)
         self._dirty = False
         return not ticket.is_waiting
-
-    def introduce(self, key: object, route: object, *, may_share: bool) -> None:
-        """Make an origin known. It is forgotten again with its last connection and waiter."""
-        if key not in self.origins:
-            self.origins[key] = Origin(key, route, may_share)
 
     # What becomes of a connection.
 
@@ -201,7 +203,9 @@ class Ledger(Generic[C]):
 
     def release(self, ticket: Ticket[C], now: float) -> None:
         """The exchange is over in good order, and its connection can serve the next."""
-        self._begin(now)
+        if self._dirty:
+            self._rebuild(now)
+        self._dirty = True
         place = ticket.place
         if place is not None and ticket in place.holders:
             place.holders.discard(ticket)

@@ -40,7 +40,7 @@ class Claim(Ticket[Connection]):
     __slots__ = ("_is_ended", "_pool", "fate", "parker")
 
     def __init__(self, pool: Pool) -> None:
-        super().__init__()
+        Ticket.__init__(self)
         self._pool = pool
         self._is_ended = False
         self.parker: Parker | None = None
@@ -69,7 +69,7 @@ class Pool:
         self, connector: Connector, limits: Limits, *, find_backend: Callable[[], Backend], replay: bool
     ) -> None:
         self.connector = connector
-        self.ledger: Ledger[Connection] = Ledger(limits)
+        self.ledger: Ledger[Connection] = Ledger(limits, may_share=self._may_share)
         self._find_backend = find_backend
         self._replay = replay
         self._lock = Lock()
@@ -133,13 +133,16 @@ class Pool:
             self._enter_loop(backend)
         deadline: float | None = None
         has_waited = False
+        ledger = self.ledger
         while True:
-            if not self._locked(self._request, claim, route, monotonic()):
+            is_granted = self._locked(ledger.request, claim, route.key, route, monotonic())
+            if self._mail or ledger.doomed:
+                self._settle()
+            if not is_granted:
                 if not has_waited:
                     has_waited = True
                     deadline = timeouts.deadline(timeouts.pool)
                 await self._wait(claim, route, backend, deadline, timeouts, trace)
-            self._settle()
             place = claim.place
             if place is None:
                 raise ConnectError(f"The pool was closed while a request waited for {route.label}.")
@@ -151,12 +154,6 @@ class Pool:
             connection.close()
             self.post(self.ledger.remove, place)
             self.post(self.ledger.abandon, claim)
-
-    def _request(self, claim: Claim, route: Route, now: float) -> bool:
-        ledger = self.ledger
-        if route.key not in ledger.origins:
-            ledger.introduce(route.key, route, may_share=self.connector.may_multiplex(route))
-        return ledger.request(claim, route.key, now)
 
     async def _wait(
         self,
@@ -198,6 +195,10 @@ class Pool:
             raise ConnectError(f"The pool was closed while it connected to {route.label}.")
         return connection
 
+    def _may_share(self, route: object) -> bool:
+        assert isinstance(route, Route)
+        return self.connector.may_multiplex(route)
+
     def _opened(self, place: Place[Connection], connection: Connection, now: float) -> bool:
         return self.ledger.opened(place, connection, capacity=connection.capacity, now=now)
 
@@ -216,9 +217,9 @@ class Pool:
             self._locked(self._empty_post)
         ledger = self.ledger
         while ledger.doomed:
-            _retire_first(ledger.doomed, _close)
+            _act_on_first(ledger.doomed, _close)
         while ledger.granted:
-            _retire_first(ledger.granted, _unpark_foreign if foreign else _unpark)
+            _act_on_first(ledger.granted, _unpark_foreign if foreign else _unpark)
         if self._ages and self._cancel_reaper is None and ledger.idle:
             self._schedule_reaper()
         if self._drainer is not None and not self._is_busy():
@@ -329,7 +330,7 @@ def _describe(place: Place[Connection]) -> str:
     return "Not connected" if place.connection is None else place.connection.describe()
 
 
-def _retire_first(items: list[T], act: Callable[[T], None]) -> None:
+def _act_on_first(items: list[T], act: Callable[[T], None]) -> None:
     """Act on the first item, and only then take it off the list, so that an interruption loses nothing."""
     item = items[0]
     act(item)

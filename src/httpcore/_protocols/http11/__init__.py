@@ -1,7 +1,7 @@
 """HTTP/1.1, client side, sans-IO (RFC 9112)."""
 
 from .engine import Engine
-from .limits import DEFAULT_LIMITS, Limits
+from .limits import CONNECT_LIMITS, DEFAULT_LIMITS, Limits
 from .responses import ResponseHead
 
-__all__ = ["DEFAULT_LIMITS", "Engine", "Limits", "ResponseHead"]
+__all__ = ["CONNECT_LIMITS", "DEFAULT_LIMITS", "Engine", "Limits", "ResponseHead"]

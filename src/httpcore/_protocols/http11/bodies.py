@@ -112,8 +112,7 @@ class ChunkedDecoder:
             return at + 1
         if data[at:] == b"\r":
             return -1
-        found = quote(bytes(data[at : at + 2]))
-        raise RemoteProtocolError(f"The data of a chunk is not followed by a line end, but by {found}.")
+        raise RemoteProtocolError("The data of a chunk is not followed by a line end.")
 
     def _read_size(self, data: bytes | bytearray, at: int, consumed: int) -> int:
         limits = self._limits

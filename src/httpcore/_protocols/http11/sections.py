@@ -10,6 +10,8 @@ Whatever is wrong is a `RemoteProtocolError`. Where the standard leaves a choice
 
 from __future__ import annotations
 
+import re
+
 from ..._exceptions import RemoteProtocolError
 from .fields import BLANKS, Field, Name, find_control, find_name, quote, quote_field
 from .limits import Limits
@@ -41,6 +43,9 @@ class SectionScanner:
             self._check(end + 1 - at, size)
             searched = line_at = end + 1
         self._check(len(data) - at, len(data) - line_at)
+        # What can only be refused is refused now: its end may never come.
+        if _find_stray(data, max(at, at + self.searched - 1)):
+            raise RemoteProtocolError(f"The {self._what} holds a control character or a bare CR.")
         self._line_at = line_at - at
         self.searched = len(data) - at
         return -1
@@ -51,6 +56,9 @@ class SectionScanner:
             raise RemoteProtocolError(f"A line of the {self._what} is longer than {limits.field_size} bytes.")
         if section_size > limits.head_size:
             raise RemoteProtocolError(f"The {self._what} is larger than {limits.head_size} bytes.")
+
+
+_find_stray = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)").search
 
 
 def split_lines(section: bytes) -> list[bytes]:
