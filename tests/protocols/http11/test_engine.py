@@ -149,7 +149,7 @@ TABLE: dict[Callable[[Engine], object], dict[Stage, object]] = {
         Stage.COMPLETE: b"",
         Stage.FAILED: REMOTE,
     },
-    take_rest: dict.fromkeys(Stage, b"") | {Stage.FAILED: b"rubbish"},
+    take_rest: {**everywhere(b""), Stage.FAILED: b"rubbish"},
 }
 
 # What leads elsewhere; all else stays where it is. Heads have tests of their own.
