@@ -56,6 +56,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
         "_reader",
         "_sock",
         "_timer",
+        "_timer_when",
         "_transport",
         "_unread",
         "_view",
@@ -75,6 +76,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
         self._reader: asyncio.Future[bool] | None = None
         self._writer: asyncio.Future[bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_when = 0.0
         self._deadline: float | None = None
         self._watcher: Callable[[], None] | None = None
         self._error: Exception | None = None
@@ -249,6 +251,17 @@ class AsyncioStream(asyncio.BufferedProtocol):
     def watch(self, callback: Callable[[], None] | None) -> None:
         self._watcher = callback
 
+    def has_news(self) -> bool:
+        if self._is_lost or self._is_ended or self._is_aborted:
+            return False
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            pass
+        return True
+
     def get_extra_info(self, name: str) -> object:
         return socket_info(self._sock, name)
 
@@ -267,9 +280,10 @@ class AsyncioStream(asyncio.BufferedProtocol):
         # Both clocks are monotonic, but only the loop's own counts for its timers.
         when = self._loop.time() + (deadline - monotonic())
         if timer is not None:
-            if timer.when() <= when:
+            if self._timer_when <= when:
                 return
             timer.cancel()
+        self._timer_when = when
         self._timer = self._loop.call_at(when, self._fire)
 
     def _fire(self) -> None:
@@ -279,7 +293,8 @@ class AsyncioStream(asyncio.BufferedProtocol):
             return
         left = deadline - monotonic()
         if left > 0:
-            self._timer = self._loop.call_later(left, self._fire)
+            self._timer_when = self._loop.time() + left
+            self._timer = self._loop.call_at(self._timer_when, self._fire)
             return
         self._deadline = None
         for waiter in (self._reader, self._writer):

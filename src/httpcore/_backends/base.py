@@ -44,6 +44,12 @@ class Stream(Protocol):
         A help that a loop gives; where there is no loop nothing is called. `None` ends it.
         """
 
+    def has_news(self) -> bool:
+        """Whether something has arrived that the loop has not delivered yet, so that `try_receive` misses it.
+
+        A loop that was kept busy for long knows nothing of what happened meanwhile.
+        """
+
     def get_extra_info(self, name: str) -> object:
         """`socket`, `client_addr`, `server_addr`, `ssl_object`; `None` where there is no such thing."""
 

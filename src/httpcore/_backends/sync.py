@@ -170,6 +170,9 @@ class SyncStream:
     def watch(self, callback: Callable[[], None] | None) -> None:
         """No loop, nobody to call back: a dead connection is found when it is looked at."""
 
+    def has_news(self) -> bool:
+        return False
+
     def get_extra_info(self, name: str) -> object:
         return socket_info(self._sock, name)
 

@@ -85,6 +85,9 @@ class TrioStream:
     def watch(self, callback: Callable[[], None] | None) -> None:
         """trio calls nobody back: a dead connection is found when it is looked at."""
 
+    def has_news(self) -> bool:
+        return False
+
     def get_extra_info(self, name: str) -> object:
         return socket_info(self._sock, name)
 

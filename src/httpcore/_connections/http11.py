@@ -74,6 +74,9 @@ class HTTP11Connection:
         except ReadError:
             return False
 
+    def has_news(self) -> bool:
+        return self.stream.has_news()
+
     async def exchange(self, request: Request, claim: Claim) -> Response:
         """Send `request`, and return its response as soon as the head is here.
 
@@ -190,6 +193,8 @@ class HTTP11Exchange:
         engine = self._engine
         if self._is_uploading and (head.status >= 300 or engine.wants_close):
             self._stop_upload()
+        if self._is_torn and self._request.body is not None:
+            await self._request.body.close()
         if engine.is_complete and not self._is_uploading:
             self._finish()
         return head
@@ -230,7 +235,7 @@ class HTTP11Exchange:
 
     def _hear(self) -> ResponseHead | None:
         """Take what has arrived; a final head, if it is complete."""
-        data = self._stream.try_receive(RECEIVE_SIZE)
+        data = self._receive_now()
         if data is None:
             return None
         engine = self._engine
@@ -240,6 +245,15 @@ class HTTP11Exchange:
             if head is None or head.status >= 200 or head.status == 101:
                 return head
             self._interim = [*(self._interim or ()), head]
+
+    def _receive_now(self) -> bytes | None:
+        data = self._stream.try_receive(RECEIVE_SIZE)
+        if data == b"" and self._stream.get_extra_info("is_truncated") and not self._engine.is_raw:
+            # RFC 9112 §9.8: without close_notify, anybody may have cut the connection.
+            raise RemoteProtocolError(
+                f"{self._connection.peer} closed the TLS connection without close_notify inside a response."
+            )
+        return data
 
     # The upload.
 
@@ -391,7 +405,7 @@ class HTTP11Exchange:
         self._take()
 
     def _take(self) -> bool:
-        data = self._stream.try_receive(RECEIVE_SIZE)
+        data = self._receive_now()
         if data is None:
             return False
         self._last_size = len(data)

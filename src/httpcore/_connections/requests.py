@@ -184,6 +184,9 @@ class Connection(Protocol):
     def is_ready(self) -> bool:
         """Whether the next exchange may begin: nothing arrived that would say otherwise."""
 
+    def has_news(self) -> bool:
+        """Whether `is_ready` should not be trusted before the loop has had a look round."""
+
     async def exchange(self, request: Request, claim: Claim) -> Response: ...
 
     def close(self) -> None:

@@ -110,6 +110,9 @@ class TLSStream:
     def watch(self, callback: Callable[[], None] | None) -> None:
         self._inner.watch(callback)
 
+    def has_news(self) -> bool:
+        return self._inner.has_news()
+
     def get_extra_info(self, name: str) -> object:
         if name == "ssl_object":
             return self._engine.ssl_object

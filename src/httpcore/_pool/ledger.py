@@ -306,6 +306,7 @@ class Ledger(Generic[C]):
             self._retire(place, now)
             return
         origin = place.origin
+        place.idle_since = now
         if len(place.holders) >= place.capacity:
             return
         if origin.waiters:
@@ -321,7 +322,6 @@ class Ledger(Generic[C]):
             self._idle(place, now)
 
     def _idle(self, place: Place[C], now: float) -> None:
-        place.idle_since = now
         self.idle[place] = None
         if self.waiting:
             # Whoever waits has no use for this connection, but for its slot.

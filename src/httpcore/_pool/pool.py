@@ -34,6 +34,10 @@ MAX_REPLAYS = 2
 """Replays of one request in all; a dead reused connection accounts for at most one of them."""
 
 
+BRIEF = 0.0001
+"""Seconds of idleness from which on the kernel is asked whether a busy loop missed something."""
+
+
 class Claim(Ticket[Connection]):
     """A ticket that a request holds, and an exchange after it: each of its verbs ends it, once."""
 
@@ -149,6 +153,10 @@ class Pool:
             connection = place.connection
             if connection is None:
                 return await self._open(place, route, backend, timeouts, trace)
+            if monotonic() - place.idle_since > BRIEF and connection.has_news():
+                # Once round for the loop to look, and once more for it to deliver.
+                await backend.checkpoint()
+                await backend.checkpoint()
             if connection.is_ready():
                 return connection
             connection.close()

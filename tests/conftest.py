@@ -1,0 +1,50 @@
+"""Fixtures for all tests: the colour, and the check that nothing is left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from .colours import NAMES, Colour
+
+
+@pytest.fixture(params=NAMES)
+def colour(request: pytest.FixtureRequest) -> Colour:
+    return Colour(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_up() -> None:
+    """What a library opens once and keeps is no leak of the first test that uses it."""
+
+    async def nothing() -> None:
+        pass
+
+    for name in NAMES:
+        Colour(name).run(nothing)
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Descriptors and threads are back to what they were, after at most a second for threads to end."""
+    gc.collect()
+    before = (_descriptors(), threading.active_count())
+    yield
+    deadline = time.monotonic() + 1.0
+    while (after := _count()) > before and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert after <= before
+
+
+def _count() -> tuple[int, int]:
+    gc.collect()
+    return (_descriptors(), threading.active_count())
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))

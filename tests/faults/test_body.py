@@ -1,0 +1,436 @@
+"""Bodies, theirs and ours: what arrives cut, too long or never, and what is left for the next request."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import pytest
+
+import httpcore
+
+from ..colours import Colour
+from ..peers.scripted import Peer, Server, first_then_serve, respond
+from .rows import row
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def _read(
+    colour: Colour, data: bytes, *, then: str = "close", method: bytes = b"GET"
+) -> bytes | Exception:
+    """Read the response `data`; then the next request on the same pool gets its own answer."""
+    with Server(respond(data, then=then)) as server:
+        async with colour.client() as client:
+            result: bytes | Exception
+            try:
+                response = await client.send(server.url(), method)
+                result = await response.read()
+            except (httpcore.ProtocolError, httpcore.NetworkError) as exc:
+                result = exc
+            assert await client.get(server.url(b"/next")) == b"/next"
+            return result
+
+
+@row("H1B-01", "TCP-06")
+def test_a_body_cut_short_is_an_error(colour: Colour) -> None:
+    data = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345"
+    assert isinstance(colour.run(_read, colour, data), httpcore.RemoteProtocolError)
+
+
+@row("TCP-06", "H1B-10")
+def test_a_reset_in_the_body(colour: Colour) -> None:
+    is_framed = True
+
+    def script(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(b"HTTP/1.1 200 OK\r\n" + (b"Content-Length: 10\r\n" if is_framed else b"") + b"\r\n12345")
+        peer.server.hold()
+        peer.reset()
+
+    async def main(framed: bool) -> None:
+        nonlocal is_framed
+        is_framed = framed
+        with Server(first_then_serve(script)) as server:
+            async with colour.client() as client:
+                response = await client.send(server.url())
+                stream = response.stream.__aiter__() if colour.is_async else iter(response.stream)
+                first = await stream.__anext__() if colour.is_async else next(stream)
+                assert first == b"12345"
+                server.release.set()
+                with pytest.raises(httpcore.ReadError):
+                    await stream.__anext__() if colour.is_async else next(stream)
+                assert await client.get(server.url(b"/next")) == b"/next"
+
+    for framed in (True, False):
+        colour.run(main, framed)
+
+
+@row("H1B-06")
+def test_length_and_chunked_together(colour: Colour) -> None:
+    async def main() -> None:
+        data = (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+        )
+        with Server(respond(data)) as server:
+            async with colour.client() as client:
+                assert await client.get(server.url()) == b"ok"
+                assert await client.get(server.url(b"/next")) == b"/next"
+                assert server.accepted == 2
+
+    colour.run(main)
+
+
+@row("H1B-07", "H1B-08", "POOL-16")
+def test_responses_without_a_body(colour: Colour) -> None:
+    async def check(method: bytes, data: bytes, connections: int) -> None:
+        with Server(respond(data)) as server:
+            async with colour.client() as client:
+                response = await client.send(server.url(), method)
+                assert await response.read() == b""
+                assert await client.get(server.url(b"/next")) == b"/next"
+                assert server.accepted == connections
+
+    fields = b"Content-Length: 2\r\n\r\n"
+    for method, line in ((b"HEAD", b"200 OK"), (b"GET", b"204 No"), (b"GET", b"304 Not")):
+        head = b"HTTP/1.1 " + line + b"\r\n" + fields
+        colour.run(check, method, head, 1)
+        colour.run(check, method, head + b"ok", 2)
+        colour.run(check, method, head.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked"), 1)
+
+
+@row("H1B-10")
+def test_until_close(colour: Colour) -> None:
+    assert colour.run(_read, colour, b"HTTP/1.1 200 OK\r\n\r\nall of it") == b"all of it"
+
+
+@row("H1B-15")
+def test_a_huge_content_length_allocates_nothing(colour: Colour) -> None:
+    data = b"HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775807\r\n\r\nok"
+    assert isinstance(colour.run(_read, colour, data), httpcore.RemoteProtocolError)
+
+
+@row("H1B-16", "H1B-17", "H1B-18")
+def test_closed_early(colour: Colour) -> None:
+    async def check(rest_is_here: bool, connections: int) -> None:
+        def script(peer: Peer) -> None:
+            peer.recv_head()
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345" + b"67890" * rest_is_here)
+            peer.serve()
+
+        with Server(first_then_serve(script)) as server:
+            async with colour.client() as client:
+                response = await client.send(server.url())
+                await response.close()
+                await response.close()
+                with pytest.raises(RuntimeError) if not rest_is_here else _nothing():
+                    await response.read()
+                with pytest.raises(RuntimeError):
+                    await response.read()
+                assert await client.get(server.url(b"/next")) == b"/next"
+                assert server.accepted == connections
+                assert await client.states() == ["HTTP/1.1, IDLE"]
+
+    colour.run(check, False, 2)
+    colour.run(check, True, 1)
+
+
+class _nothing:  # noqa: N801
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@row("H1B-19", "POOL-16")
+def test_the_last_bytes_give_the_connection_back(colour: Colour) -> None:
+    async def main() -> None:
+        for data in (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", CHUNKED + b"2\r\nok\r\n0\r\n\r\n"):
+            with Server(respond(data)) as server:
+                async with colour.client() as client:
+                    response = await client.send(server.url())
+                    assert await client.states() == ["HTTP/1.1, ACTIVE"]
+                    assert await response.first() == b"ok"
+                    assert await client.states() == ["HTTP/1.1, IDLE"]
+
+    colour.run(main)
+
+
+@row("H1C-02", "H1C-03", "H1C-04", "H1C-05", "H1C-06", "H1C-08", "H1C-12")
+def test_bad_chunks(colour: Colour) -> None:
+    bad = [
+        *(size + b"\r\nok\r\n0\r\n\r\n" for size in (
+            b"8000000000000000", b"1" + b"0" * 16, b"f" * 20, b"0x2", b"+2", b"-2", b" 2", b"2\x0c", b"2\x0b", b"2H",
+            b"", "٢".encode(), b"0" * 5000 + b"2", b"2;a\rb", b"2;" + b"x" * 5000,
+        )),
+        b"2\r\nokxx0\r\n\r\n", b"2\r\nok0\r\n\r\n", b"\r\n2\r\nok\r\n0\r\n\r\n", b"2\r\nok\r\n\r\n0\r\n\r\n",
+        *(b"2\r\nok\r\n0\r\n" + trailer + b"\r\n\r\n" for trailer in (
+            b"A: b\0c", b"nothing", b"A : b", b"A: " + b"b" * 70_000, b"\r\n".join([b"A: b"] * 1100),
+        )),
+    ]  # fmt: skip
+
+    async def main() -> None:
+        for data in bad:
+            result = await _read(colour, CHUNKED + data)
+            assert isinstance(result, httpcore.RemoteProtocolError), (data[:60], result)
+
+    colour.run(main)
+
+
+@row("H1C-09")
+def test_a_flood_of_extensions(colour: Colour) -> None:
+    flood = (b"1;" + b"x" * 1000 + b"\r\na\r\n") * 1000 + b"0\r\n\r\n"
+    assert isinstance(colour.run(_read, colour, CHUNKED + flood), httpcore.RemoteProtocolError)
+
+
+@row("H1C-10")
+def test_chunked_cut_at_every_offset(colour: Colour) -> None:
+    whole = b"2;x\r\nok\r\n0\r\nT: v\r\n\r\n"
+
+    async def main() -> None:
+        for end in range(len(whole)):
+            assert isinstance(await _read(colour, CHUNKED + whole[:end]), httpcore.RemoteProtocolError), end
+
+    colour.run(main)
+
+
+@row("H1C-11", "H1C-13", "POOL-16")
+def test_trailers_stay_apart(colour: Colour) -> None:
+    async def main() -> None:
+        data = CHUNKED + b"2\r\nok\r\n0\r\nA: 1\r\nA: 2\r\nContent-Length: 99\r\n\r\n"
+        with Server(respond(data)) as server:
+            async with colour.client() as client:
+                response = await client.send(server.url())
+                assert await response.read() == b"ok"
+                assert response.stream.trailers == [(b"A", b"1"), (b"A", b"2"), (b"Content-Length", b"99")]
+                assert response.headers == [(b"Transfer-Encoding", b"chunked")]
+                assert await client.get(server.url(b"/next")) == b"/next"
+                assert server.accepted == 1
+
+    colour.run(main)
+
+
+@row("H1C-15")
+def test_a_million_tiny_chunks(colour: Colour) -> None:
+    data = CHUNKED + b"1\r\na\r\n" * 1_000_000 + b"0\r\n\r\n"
+    assert (
+        colour.run(
+            _read,
+            colour,
+            data,
+        )
+        == b"a" * 1_000_000
+    )
+
+
+@row("H1W-06")
+def test_a_body_that_does_not_match_its_length(colour: Colour) -> None:
+    async def main() -> None:
+        fields = [(b"Host", b"h"), (b"Content-Length", b"5")]
+        with Server(Peer.serve) as server:
+            async with colour.client() as client:
+                for content in (b"1234", b"123456", b""):
+                    for stream in (httpcore.PlainByteStream(content), colour.stream([content])):
+                        with pytest.raises(httpcore.LocalProtocolError):
+                            await client.send(server.url(), b"POST", fields, stream)
+                with pytest.raises(httpcore.LocalProtocolError, match="Content-Length"):
+                    await client.send(server.url(), b"POST", fields[:1], httpcore.PlainByteStream(b"x"))
+                assert await client.get(server.url(b"/next")) == b"/next"
+
+    colour.run(main)
+
+
+@row("H1W-07")
+def test_a_body_that_raises(colour: Colour) -> None:
+    async def main() -> None:
+        error = KeyError("mine")
+        closed: list[bool] = []
+        fields = [(b"Host", b"h"), (b"Transfer-Encoding", b"chunked")]
+        with Server(Peer.serve) as server:
+            async with colour.client(max_connections=1) as client:
+                bodies: list[list[bytes | Exception]] = [[error], [b"abc", error]]
+                for chunks in bodies:
+                    with pytest.raises(KeyError) as caught:
+                        await client.send(server.url(), b"POST", fields, colour.stream(chunks, closed))
+                    assert caught.value is error
+                assert closed == [True, True]
+                assert await client.get(server.url(b"/next")) == b"/next"
+
+    colour.run(main)
+
+
+@row("H1W-08")
+def test_empty_chunks_do_not_end_the_body(colour: Colour) -> None:
+    def script(peer: Peer) -> None:
+        assert peer.recv_request()[1] == b"abc"
+        peer.answer()
+        peer.serve()
+
+    async def main() -> None:
+        closed: list[bool] = []
+        fields = [(b"Host", b"h"), (b"Transfer-Encoding", b"chunked")]
+        with Server(script) as server:
+            async with colour.client() as client:
+                stream = colour.stream([b"", b"ab", b"", b"c", b""], closed)
+                response = await client.send(server.url(), b"POST", fields, stream)
+                assert await response.read() == b"ok"
+                assert await client.get(server.url(b"/next")) == b"/next"
+                assert closed == []
+
+    colour.run(main)
+
+
+@row("H1W-09", "TCP-07", "TCP-08")
+def test_an_early_answer_ends_the_upload(colour: Colour) -> None:
+    answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno"
+
+    def stop_reading(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(answer)
+        peer.server.hold()
+
+    def half_close(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(answer)
+        peer.half_close()
+        peer.server.hold()
+
+    async def main(script: object) -> None:
+        fields = [(b"Host", b"h"), (b"Content-Length", b"50000000")]
+        with Server(first_then_serve(script)) as server:  # type: ignore[arg-type]
+            async with colour.client() as client:
+                closed: list[bool] = []
+                stream = colour.stream([b"x" * 100_000] * 500, closed)
+                response = await client.send(server.url(), b"POST", fields, stream)
+                assert (response.status, await response.read()) == (413, b"no")
+                assert closed == [True]
+                server.release.set()
+                assert await client.get(server.url(b"/next")) == b"/next"
+
+    for script in (stop_reading, half_close):
+        colour.run(main, script)
+
+
+@row("TCP-08", "TCP-09")
+def test_the_answer_counts_more_than_the_failed_write(colour: Colour) -> None:
+    async def main(data: bytes) -> int | Exception:
+        def script(peer: Peer) -> None:
+            peer.recv_head()
+            peer.send(data)
+            peer.reset() if not data else peer.close()
+
+        fields = [(b"Host", b"h"), (b"Content-Length", b"50000000")]
+        with Server(first_then_serve(script)) as server:
+            async with colour.client() as client:
+                result: int | Exception
+                try:
+                    stream = httpcore.PlainByteStream(b"x" * 50_000_000)
+                    response = await client.send(server.url(), b"POST", fields, stream)
+                    result = response.status
+                    await response.read()
+                except (httpcore.NetworkError, httpcore.ProtocolError) as exc:
+                    result = exc
+                assert await client.get(server.url(b"/next")) == b"/next"
+                return result
+
+    assert colour.run(main, b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno") == 401
+    assert isinstance(colour.run(main, b""), (httpcore.WriteError, httpcore.ReadError))
+    assert isinstance(colour.run(main, b"HTTP/1.1 40"), (httpcore.WriteError, httpcore.ReadError))
+
+
+@row("H1W-09")
+def test_an_early_success_lets_the_reader_drive_the_upload(colour: Colour) -> None:
+    size = 5_000_000
+
+    def script(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+        got = len(peer.recv_exactly(size))
+        body = b"%d" % got
+        peer.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        peer.serve()
+
+    async def main() -> None:
+        fields = [(b"Host", b"h"), (b"Content-Length", b"%d" % size)]
+        with Server(first_then_serve(script)) as server:
+            async with colour.client() as client:
+                stream = httpcore.PlainByteStream(b"x" * size)
+                response = await client.send(server.url(), b"POST", fields, stream)
+                assert await response.read() == b"ok%d" % size
+                assert await client.get(server.url(b"/next")) == b"/next"
+                assert server.accepted == 1
+
+    colour.run(main)
+
+
+@row("H1W-10", "TMO-05")
+def test_a_peer_that_neither_reads_nor_answers(colour: Colour) -> None:
+    def script(peer: Peer) -> None:
+        peer.recv_head()
+        peer.server.hold()
+
+    async def main() -> None:
+        fields = [(b"Host", b"h"), (b"Content-Length", b"50000000")]
+        with Server(first_then_serve(script)) as server:
+            async with colour.client() as client:
+                stream = httpcore.PlainByteStream(b"x" * 50_000_000)
+                with pytest.raises(httpcore.WriteTimeout) as caught:
+                    await client.send(server.url(), b"POST", fields, stream, write=0.1)
+                assert caught.value.request_sent
+                server.release.set()
+                assert await client.get(server.url(b"/next")) == b"/next"
+
+    colour.run(main)
+
+
+@row("POOL-15")
+def test_an_abandoned_response_is_freed_by_the_collector(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(respond(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345")) as server:
+            async with colour.client(max_connections=1) as client:
+                response = await client.send(server.url())
+                with pytest.warns(ResourceWarning, match="never read"):
+                    del response
+                    gc.collect()
+                assert await client.get(server.url(b"/next")) == b"/next"
+
+    colour.run(main)
+
+
+@row("POOL-15")
+def test_a_waiter_is_woken_by_the_collector(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(respond(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345")) as server:
+            async with colour.client(max_connections=1) as client:
+                kept = [await client.send(server.url())]
+
+                async def wait() -> None:
+                    assert await client.get(server.url(b"/next"), pool=None) == b"/next"
+
+                async def collect() -> None:
+                    while not client.pool.statistics()["waiting"]:
+                        await _pause(colour)
+                    with pytest.warns(ResourceWarning, match="never read"):
+                        kept.clear()
+                        gc.collect()
+
+                await colour.gather(wait, collect)
+
+    colour.run(main)
+
+
+async def _pause(colour: Colour) -> None:
+    """Let others run."""
+    if colour.is_trio:
+        import trio
+
+        await trio.sleep(0.001)
+    elif colour.is_async:
+        import asyncio
+
+        await asyncio.sleep(0.001)
+    else:
+        threading.Event().wait(0.001)
