@@ -54,17 +54,17 @@ def test_closing_wakes_a_blocked_reader() -> None:
         except BaseException as exc:
             errors.append(exc)
 
-    with Server(respond(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")) as server:
-        with httpcore.SyncConnectionPool() as pool:
-            _, _, stream, _ = pool.request(b"GET", server.url(), [(b"Host", b"h")])
-            thread = threading.Thread(target=read, args=(stream,))
-            thread.start()
-            connection: Any = next(iter(pool._pool.ledger.places)).connection
-            while not connection.stream._inside:
-                pass
-            pool.close()
-            thread.join(5)
-            assert not thread.is_alive()
+    script = respond(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+    with Server(script) as server, httpcore.SyncConnectionPool() as pool:
+        _, _, stream, _ = pool.request(b"GET", server.url(), [(b"Host", b"h")])
+        thread = threading.Thread(target=read, args=(stream,))
+        thread.start()
+        connection: Any = next(iter(pool._pool.ledger.places)).connection
+        while not connection.stream._inside:
+            pass
+        pool.close()
+        thread.join(5)
+        assert not thread.is_alive()
     assert [type(error) for error in errors] == [httpcore.ReadError]
 
 

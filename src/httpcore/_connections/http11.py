@@ -353,13 +353,13 @@ class HTTP11Exchange:
             return None
         try:
             data = self._engine.next_data()
+            if data is not None:
+                self._served += 1
+                if self._engine.is_complete:
+                    self._finish()
         except BaseException as exc:
             self.fail(exc)
             raise
-        if data is not None:
-            self._served += 1
-            if self._engine.is_complete:
-                self._finish()
         return data
 
     async def receive(self) -> bytes:
@@ -426,7 +426,6 @@ class HTTP11Exchange:
 
     def _finish(self) -> None:
         """Both halves are complete."""
-        self._stage = Stage.COMPLETE
         connection = self._connection
         engine = self._engine
         self._trailers = engine.trailers or None
@@ -436,6 +435,8 @@ class HTTP11Exchange:
         else:
             connection.close()
             self._claim.discard()
+        # Last: an exchange that is interrupted before it let go of its claim is still open, and will fail.
+        self._stage = Stage.COMPLETE
 
     def fail(self, exc: BaseException) -> None:
         """Nothing more can come of it: close the stream first, then give up the claim."""
@@ -457,13 +458,14 @@ class HTTP11Exchange:
 
     async def close(self) -> None:
         """End the exchange where it is; a small rest of the body that is here already is thrown away."""
-        if self._stage is Stage.OPEN:
-            if self._drain():
-                self._finish()
-            else:
-                self._stage = Stage.CLOSED
-                self._drop()
-            await self._after_completion()
+        if self._stage is not Stage.OPEN:
+            return
+        if self._drain():
+            self._finish()
+        else:
+            self._stage = Stage.CLOSED
+            self._drop()
+        await self._after_completion()
 
     def _drain(self) -> bool:
         engine = self._engine

@@ -362,7 +362,8 @@ class Ledger(Generic[C]):
             self._serve_waiters_of(place.origin, now)
 
     def _detach(self, place: Place[C]) -> None:
-        if place.phase is Phase.CONNECTING:
+        # A place that an interrupted operation never entered is in no count either.
+        if place.phase is Phase.CONNECTING and place in self.places:
             place.origin.dialling -= 1
         place.phase = Phase.GONE
         self.places.pop(place, None)
@@ -494,8 +495,10 @@ class Ledger(Generic[C]):
     # Origins and indexes.
 
     def _forget(self, origin: Origin[C] | None) -> None:
-        if origin is not None and not origin.places and not origin.waiters:
-            self.origins.pop(origin.key, None)
+        if origin is None or origin.places or origin.waiters:
+            return
+        if self.origins.get(origin.key) is origin:
+            del self.origins[origin.key]
 
     def _begin(self, now: float) -> None:
         if self._dirty:

@@ -50,22 +50,24 @@ class Claim(Ticket[Connection]):
         self.parker: Parker | None = None
         self.fate = Fate.UNKNOWN
 
+    # What is posted twice has no effect, what is not posted at all is lost: so post first, mark second.
+
     def release(self) -> None:
         if not self._is_ended:
-            self._is_ended = True
             self._pool.post(self._pool.ledger.release, self)
+            self._is_ended = True
 
     def discard(self, *, foreign: bool = False) -> None:
         if not self._is_ended:
-            self._is_ended = True
             if self.place is not None:
                 self._pool.post(self._pool.ledger.remove, self.place)
             self._pool.post(self._pool.ledger.abandon, self, foreign=foreign)
+            self._is_ended = True
 
     def forget(self, *, foreign: bool = False) -> None:
         if not self._is_ended:
-            self._is_ended = True
             self._pool.post(self._pool.ledger.abandon, self, foreign=foreign)
+            self._is_ended = True
 
 
 class Pool:
