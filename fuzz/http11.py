@@ -4,8 +4,8 @@
 
 For each input: no other exception escapes, it takes less than a second, and neither the heads, nor the body,
 nor whether it fails depends on how the bytes were split. Every sixteenth input is a damaged request instead:
-it is refused, or goes out as exactly the lines it was meant to be. Without sockets; the same seed gives the same
-inputs. Exits with 1 at the first failure and prints how to see it again.
+it is refused, or goes out as exactly the lines that it was meant to be. There are no sockets, and the same seed
+gives the same inputs. Exits with 1 at the first failure and prints how to see it again.
 """
 
 from __future__ import annotations
@@ -244,9 +244,8 @@ def run(*, count: int, seconds: float, seed: int, first: int) -> int:
     done = sum(tally.values())
     took = last - started
     shares = ", ".join(f"{number} {name}" for name, number in tally.items())
-    print(
-        f"http11: {done} inputs in {took:.1f} s ({done / took:.0f}/s), {shares}, slowest {slowest:.3f} s, seed {seed}"
-    )
+    rate = f"{done / took:.0f}/s"
+    print(f"http11: {done} inputs in {took:.1f} s ({rate}), {shares}, slowest {slowest:.3f} s, seed {seed}")
     return 0
 
 

@@ -192,14 +192,18 @@ class Pool:
         timeouts: Timeouts,
         trace: Trace | None,
     ) -> Connection:
+        connection: Connection | None = None
         try:
             connection = await self.connector.open(route, backend, timeouts=timeouts, trace=trace)
-        except Exception:
-            self.post(self.ledger.failed, place)
+            connection.on_gone = lambda: self.post(self.ledger.remove, place)
+            is_wanted = self._locked(self._opened, place, connection, monotonic())
+            self._settle()
+        except BaseException as exc:
+            if connection is not None:
+                connection.close()
+            if isinstance(exc, Exception):
+                self.post(self.ledger.failed, place)
             raise
-        connection.on_gone = lambda: self.post(self.ledger.remove, place)
-        is_wanted = self._locked(self._opened, place, connection, monotonic())
-        self._settle()
         if not is_wanted:
             connection.close()
             raise ConnectError(f"The pool was closed while it connected to {route.label}.")
