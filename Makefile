@@ -39,4 +39,4 @@ fuzz: $(VENV)/.stamp
 
 # The table of the fault catalogue: which row passes on which backend.
 faults: $(VENV)/.stamp
-	$(BIN)/python -m tests.faults
+	$(BIN)/python -m tests.faults --write docs/faults.md

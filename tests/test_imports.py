@@ -16,7 +16,7 @@ BASE = {"_exceptions", "_types"}
 """What everyone may import, and what imports nobody."""
 
 ALLOWED = {
-    "_protocols": {"_exceptions"},
+    "_protocols": BASE,
     "_backends": BASE,
     "_connections": BASE | {"_protocols", "_backends"},
     "_pool": BASE | {"_connections", "_backends"},

@@ -139,6 +139,13 @@ def test_constructing_is_quiet_and_opens_nothing() -> None:
         assert httpcore.AsyncConnectionPool().statistics()["connections"] == 0
 
 
+def test_what_is_not_built_yet_says_so() -> None:
+    with pytest.raises(NotImplementedError, match="HTTP/2"):
+        httpcore.SyncConnectionPool(http2=True)
+    with pytest.raises(ValueError, match="no protocol"):
+        httpcore.SyncConnectionPool(http1=False)
+
+
 def test_proxy_arguments() -> None:
     url = (b"http", b"127.0.0.1", None, b"/")
     proxy = httpcore.SyncHTTPProxy(url, proxy_headers=[(b"X", b"y")], proxy_mode="TUNNEL_ONLY")

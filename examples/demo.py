@@ -1,0 +1,148 @@
+"""Requests through both pools to a real server on loopback, each with its phases as a waterfall."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import trustme
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+import httpcore
+from httpcore._waterfall import Waterfall
+
+
+async def application(scope, receive, send):
+    """Echo what was asked."""
+    if scope["type"] != "http":
+        return
+    size = 0
+    while (message := await receive()).get("more_body") or message.get("body"):
+        size += len(message.get("body", b""))
+        if not message.get("more_body"):
+            break
+    body = f"{scope['method']} {scope['path']}: hello over {scope['scheme']}, {size} bytes came\n".encode()
+    headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"text/plain")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Origin:
+    """hypercorn in a thread of its own, on two free ports."""
+
+    def __init__(self, directory: Path) -> None:
+        self.authority = trustme.CA()
+        certificate = self.authority.issue_cert("localhost")
+        key, chain = directory / "key.pem", directory / "chain.pem"
+        certificate.private_key_pem.write_to_path(key)
+        chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+        self.http, self.https = _free_port(), _free_port()
+        config = Config()
+        config.bind = [f"127.0.0.1:{self.https}"]
+        config.insecure_bind = [f"127.0.0.1:{self.http}"]
+        config.keyfile, config.certfile = str(key), str(chain)
+        config.errorlog = None
+        config.alpn_protocols = ["http/1.1"]
+        self._config = config
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(serve(application, self._config, shutdown_trigger=self._stop.wait))
+        self._loop.close()
+
+    def __enter__(self) -> Origin:
+        self._thread.start()
+        for port in (self.http, self.https):
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except ConnectionRefusedError:
+                    pass
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return sock.getsockname()[1]
+
+
+def requests(origin: Origin) -> list[tuple]:
+    plain = (b"http", b"localhost", origin.http)
+    secure = (b"https", b"localhost", origin.https)
+    body = b"x" * 200_000
+    return [
+        (b"GET", (*plain, b"/first"), None),
+        (b"GET", (*plain, b"/second"), None),
+        (b"GET", (*secure, b"/first"), None),
+        (b"GET", (*secure, b"/second"), None),
+        (b"POST", (*secure, b"/upload"), body),
+    ]
+
+
+def headers_of(body: bytes | None) -> list[tuple[bytes, bytes]]:
+    headers = [(b"Host", b"localhost"), (b"Accept", b"*/*")]
+    return headers if body is None else [*headers, (b"Content-Length", b"%d" % len(body))]
+
+
+def report(
+    colour: str, method: bytes, url: tuple, status: int, ext: dict, size: int, waterfall: Waterfall
+) -> None:
+    origin = "new connection" if waterfall.is_new_connection else "reused connection"
+    target = f"{url[0].decode()}://localhost{url[3].decode()}"
+    print(
+        f"{colour:<5} {method.decode():<4} {target}: {status} {ext['http_version']}, {size} bytes, {origin}"
+    )
+    print(waterfall, end="\n\n")
+
+
+def run_sync(origin: Origin, context: ssl.SSLContext) -> None:
+    with httpcore.SyncConnectionPool(ssl_context=context) as pool:
+        for method, url, body in requests(origin):
+            waterfall = Waterfall()
+            stream = None if body is None else httpcore.PlainByteStream(body)
+            status, _, content, ext = pool.request(
+                method, url, headers_of(body), stream, {"timeout": {"read": 5.0}, "trace": waterfall}
+            )
+            size = sum(len(chunk) for chunk in content)
+            report("sync", method, url, status, ext, size, waterfall)
+
+
+async def run_async(origin: Origin, context: ssl.SSLContext) -> None:
+    async with httpcore.AsyncConnectionPool(ssl_context=context) as pool:
+        for method, url, body in requests(origin):
+            waterfall = Waterfall()
+            stream = None if body is None else httpcore.PlainByteStream(body)
+            status, _, content, ext = await pool.arequest(
+                method, url, headers_of(body), stream, {"timeout": {"read": 5.0}, "trace": waterfall}
+            )
+            size = 0
+            async for chunk in content:
+                size += len(chunk)
+            report("async", method, url, status, ext, size, waterfall)
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as directory, Origin(Path(directory)) as origin:
+        context = ssl.create_default_context()
+        origin.authority.configure_trust(context)
+        run_sync(origin, context)
+        asyncio.run(run_async(origin, context))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""The command line, against scripted servers."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+
+from httpcore.__main__ import main
+
+from .peers.scripted import Peer, Server, serve
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+def test_the_body_goes_to_stdout(capfd: pytest.CaptureFixture[str]) -> None:
+    with Server(serve) as server:
+        assert main([f"http://127.0.0.1:{server.port}/a b?c=d"]) == 0
+    out, err = capfd.readouterr()
+    assert (out, err) == ("/a%20b?c=d", "")
+    assert server.peers[0].received.startswith(b"GET /a%20b?c=d HTTP/1.1\r\nHost: 127.0.0.1:")
+
+
+def test_verbose_shows_heads_and_phases_but_no_secrets(capfd: pytest.CaptureFixture[str]) -> None:
+    with Server(serve) as server:
+        arguments = ["-v", "-X", "PUT", "-d", "hello", "-H", "Authorization: Basic c2VjcmV0", "-H", "X: y"]
+        assert main([*arguments, f"http://127.0.0.1:{server.port}/a"]) == 0
+    out, err = capfd.readouterr()
+    assert out == "/a"
+    for line in (
+        "> PUT /a",
+        "> X: y",
+        "> Content-Length: 5",
+        "< HTTP/1.1 200 OK",
+        "connect",
+        "waiting",
+        "body",
+    ):
+        assert line in err
+    assert "c2VjcmV0" not in err
+    assert b"Authorization: Basic c2VjcmV0" in server.peers[0].received
+
+
+def test_cacert(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    ca = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("localhost").configure_cert(context)
+    path = tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(str(path))
+    with Server(serve, context=context) as server:
+        assert main(["--cacert", str(path), f"https://localhost:{server.port}/a"]) == 0
+        assert main([f"https://localhost:{server.port}/a"]) == 1
+    out, err = capfd.readouterr()
+    assert out == "/a"
+    assert "not accepted" in err
+
+
+def test_a_proxy(capfd: pytest.CaptureFixture[str]) -> None:
+    with Server(serve) as proxy:
+        assert main(["--proxy", f"http://me:pw@127.0.0.1:{proxy.port}", "http://origin.example/a"]) == 0
+    assert capfd.readouterr().out == "http://origin.example/a"
+    assert b"Proxy-Authorization: Basic bWU6cHc=" in proxy.peers[0].received
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "not an absolute URL"),
+        (["ftp://h/"], "Unsupported URL protocol"),
+        (["http://127.0.0.1:1/"], "refused"),
+        (["-H", "nothing", "http://127.0.0.1:1/"], "no colon"),
+        (["--cacert", "/nowhere", "https://127.0.0.1:1/"], "No such file"),
+    ],
+)
+def test_each_error_is_one_line(
+    arguments: list[str], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_junk_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    def script(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(b"junk\r\n\r\n")
+
+    with Server(script) as server:
+        assert main([f"http://127.0.0.1:{server.port}/"]) == 1
+    assert "does not speak HTTP/1.1" in capfd.readouterr().err
