@@ -1,78 +1,80 @@
-"""Print the table of the fault catalogue: which row passes on which backend, from a run of the tests.
+"""Run the fault catalogue and print which row passes on which backend.
 
-python -m tests.faults [--write docs/faults.md]
+    python -m tests.faults [--layer h1 …] [--backend asyncio …] [--write docs/faults.md]
+    python -m tests.faults --missing
+
+Exits with 1 if a row failed or no test shows it. `--missing` runs nothing, and names what no test shows.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ..colours import NAMES
+from .report import Report, Verdict, format_table, rows_of
+from .rows import LAYERS, cells_of
 
-CATALOGUE: list[dict[str, str]] = json.loads(
-    (Path(__file__).parent / "catalogue.json").read_text(encoding="utf-8")
-)
+HEAD = """# The fault catalogue
 
+What becomes of each scenario on each backend. A row passes only if what is expected happens, and the next
+request on the same pool gets its own answer. Made by `make faults`.
 
-class Collector:
-    """Notes the outcome of each test under the rows it shows."""
+"""
 
-    def __init__(self) -> None:
-        self.outcomes: dict[str, dict[str, bool]] = {}
-        self._rows: dict[str, list[tuple[str, str]]] = {}
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        for item in items:
-            ids = {row_id for mark in item.iter_markers("row") for row_id in mark.args}
-            parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
-            own = parameters.get("row_id")
-            colour = parameters.get("colour") or parameters.get("name")
-            names = [colour] if colour in NAMES else ["sync"]
-            shown = [own] if own in ids else sorted(ids)
-            self._rows[item.nodeid] = [(str(row_id), str(name)) for row_id in shown for name in names]
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when != "call" and report.passed:
-            return
-        for row_id, name in self._rows.get(report.nodeid, ()):
-            cell = self.outcomes.setdefault(row_id, {})
-            cell[name] = cell.get(name, True) and report.passed
-
-
-def table(outcomes: dict[str, dict[str, bool]]) -> str:
-    marks = {True: "passed", False: "FAILED", None: "–"}
-    lines = [f"| row | layer | {' | '.join(NAMES)} |", f"|---|---|{'---|' * len(NAMES)}"]
-    for row in CATALOGUE:
-        found = outcomes.get(row["id"], {})
-        cells = [marks[found.get(name)] if found else "no test" for name in NAMES]
-        lines.append(f"| {row['id']} | {row['layer']} | {' | '.join(cells)} |")
-    covered = sum(bool(outcomes.get(row["id"])) for row in CATALOGUE)
-    failed = sum(not all(cells.values()) for cells in outcomes.values())
-    lines.append(f"\n{covered} of {len(CATALOGUE)} rows have a test, {failed} of them fail somewhere.")
-    return "\n".join(lines)
+QUIET = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
+"""What pytest says because the colours were imported before it; it would be an error."""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", type=Path, help="also write the table to this file")
-    arguments = parser.parse_args()
-    collector = Collector()
-    code = pytest.main(["-q", "-p", "no:cacheprovider", str(Path(__file__).parent)], plugins=[collector])
-    text = table(collector.outcomes)
-    print(text)
-    if arguments.write:
-        intro = (
-            "# The fault catalogue\n\nMade by `make faults`, from a run of `tests/faults`. "
-            "“–”: the row's tests do not concern this backend; “no test”: nothing shows the row yet.\n\n"
-        )
-        arguments.write.write_text(intro + text + "\n", encoding="utf-8")
-    return int(code)
+    parser = argparse.ArgumentParser(prog="python -m tests.faults")
+    parser.add_argument("--layer", action="append", choices=LAYERS)
+    parser.add_argument("--backend", action="append", choices=NAMES)
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table there, too")
+    parser.add_argument("--missing", action="store_true", help="only name what no test shows")
+    options = parser.parse_args()
+    layers: Sequence[str] = options.layer or LAYERS
+    backends: Sequence[str] = options.backend or NAMES
+    report = Report()
+    plugins = [report, _Selection(layers, backends)]
+    arguments = ["-q", "--no-header", "-p", "no:cacheprovider", *QUIET, str(Path(__file__).parent)]
+    if options.missing:
+        pytest.main([*arguments, "-qqq", "--collect-only"], plugins=plugins)
+        return _print_missing(report, layers, backends)
+    pytest.main(arguments, plugins=plugins)
+    table = format_table(report, layers, backends)
+    print(table)
+    if options.write is not None:
+        options.write.write_text(HEAD + table, encoding="utf-8")
+    good = (Verdict.PASSED, Verdict.NOT_APPLICABLE)
+    verdicts = (report.verdict(row, backend) for row in rows_of(layers) for backend in backends)
+    return 0 if all(verdict in good for verdict in verdicts) else 1
+
+
+def _print_missing(report: Report, layers: Sequence[str], backends: Sequence[str]) -> int:
+    missing = list(report.missing(layers, backends))
+    for row_id, backend in missing:
+        print(f"No test shows {row_id} on {backend}.")
+    return 1 if missing else 0
+
+
+class _Selection:
+    """A plugin that leaves only the tests of the chosen layers and backends."""
+
+    def __init__(self, layers: Sequence[str], backends: Sequence[str]) -> None:
+        self._rows = {row.id for row in rows_of(layers)}
+        self._backends = set(backends)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if any(self._is_chosen(cell) for cell in cells_of(item))]
+
+    def _is_chosen(self, cell: tuple[str, str]) -> bool:
+        return cell[0] in self._rows and cell[1] in self._backends
 
 
 if __name__ == "__main__":
