@@ -267,3 +267,27 @@ def respond(data: bytes, *, then: str = "serve") -> Script:
             peer.serve()
 
     return first_then_serve(script)
+
+
+class black_hole:  # noqa: N801
+    """An address that takes no connection on a port, and refuses none: its queue is full."""
+
+    def __init__(self, port: int, address: str = "127.0.0.4") -> None:
+        self._listener = socket.create_server((address, port), backlog=0)
+        self._address = address
+        self._fillers: list[socket.socket] = []
+        for _ in range(4):
+            sock = socket.socket()
+            sock.setblocking(False)
+            self._fillers.append(sock)
+            try:
+                sock.connect((address, self._listener.getsockname()[1]))
+            except BlockingIOError:
+                pass
+
+    def __enter__(self) -> str:
+        return self._address
+
+    def __exit__(self, *_: object) -> None:
+        for sock in (*self._fillers, self._listener):
+            sock.close()

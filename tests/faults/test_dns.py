@@ -1,0 +1,144 @@
+"""Names and addresses: lookups that fail, hang or answer oddly, and addresses that do not connect."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+
+import pytest
+
+import httpcore
+
+from ..colours import Colour
+from ..peers.scripted import Server, black_hole, serve
+from .rows import row
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+@row("DNS-01")
+def test_a_name_that_does_not_resolve(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(serve) as server:
+            async with colour.client(max_connections=1) as client:
+                with pytest.raises(httpcore.ConnectError, match=r"nowhere\.invalid"):
+                    await client.send((b"http", b"nowhere.invalid", 80, b"/"))
+                assert await client.get(server.url(b"/next")) == b"/next"
+
+    colour.run(main)
+
+
+@row("DNS-02")
+def test_a_lookup_that_hangs(colour: Colour) -> None:
+    release = threading.Event()
+
+    def resolver(host: str, port: int) -> list[str]:
+        release.wait(10)
+        return ["127.0.0.1"]
+
+    async def main() -> None:
+        async with colour.client(resolver=resolver, max_connections=1) as client:
+            begin = monotonic()
+            with pytest.raises(httpcore.ConnectTimeout, match="slow"):
+                await client.send((b"http", b"slow.example", 80, b"/"), connect=0.1)
+            assert 0.1 <= monotonic() - begin + 0.001 < 0.5
+            assert client.pool.statistics()["connections"] == 0
+
+    try:
+        colour.run(main)
+    finally:
+        release.set()
+
+
+@row("DNS-03", "DNS-04", "DNS-05", "TCP-01")
+def test_the_next_address_is_tried(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(serve) as server:
+            port = server.port
+            with black_hole(port) as hole:
+                for answers in (["127.0.0.3", "127.0.0.1"], ["::1", "127.0.0.1"], [hole, "127.0.0.1"]):
+                    async with colour.client(resolver=lambda host, port: answers) as client:
+                        begin = monotonic()
+                        assert await client.get((b"http", b"many.example", port, b"/a"), connect=5.0) == b"/a"
+                        assert monotonic() - begin < 1.0
+
+    colour.run(main)
+
+
+@row("DNS-06")
+def test_every_address_fails(colour: Colour) -> None:
+    async def main() -> None:
+        async with colour.client(resolver=lambda host, port: ["127.0.0.2", "127.0.0.3"]) as client:
+            with pytest.raises(httpcore.ConnectError) as caught:
+                await client.send((b"http", b"many.example", 1, b"/"))
+            assert "127.0.0.2:1" in str(caught.value)
+            assert "127.0.0.3:1" in str(caught.value)
+
+    colour.run(main)
+
+
+@row("DNS-07")
+def test_empty_and_duplicate_answers(colour: Colour) -> None:
+    async def main() -> None:
+        async with colour.client(resolver=lambda host, port: []) as client:
+            with pytest.raises(httpcore.ConnectError, match="no address"):
+                await client.send((b"http", b"empty.example", 80, b"/"))
+        async with colour.client(resolver=lambda host, port: ["127.0.0.1"] * 5) as client:
+            with pytest.raises(httpcore.ConnectError) as caught:
+                await client.send((b"http", b"same.example", 1, b"/"))
+            assert str(caught.value).count("refused") == 1
+
+    colour.run(main)
+
+
+@row("DNS-08")
+def test_no_thread_for_the_lookup(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    from httpcore._backends.addresses import Lookup
+
+    def fail(self: Lookup) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        async with colour.client() as client:
+            with pytest.raises(httpcore.ConnectError, match="thread"):
+                await client.send((b"http", b"localhost", 80, b"/"))
+
+    monkeypatch.setattr(Lookup, "start", fail)
+    colour.run(main)
+
+
+@row("DNS-09")
+def test_hosts_that_are_no_names(colour: Colour) -> None:
+    async def main() -> None:
+        async with colour.client() as client:
+            for host in (
+                b"a" * 64,
+                b"a." * 130,
+                b"a..b",
+                b".",
+                b"a\0b",
+                "caf\u00e9".encode(),
+                b"a b",
+                b"a\r\nb",
+            ):
+                with pytest.raises(httpcore.LocalProtocolError):
+                    await client.send((b"http", host, 80, b"/"))
+
+    colour.run(main)
+
+
+@row("DNS-01")
+def test_a_resolver_of_the_callers(colour: Colour) -> None:
+    error = KeyError("mine")
+
+    def fail(host: str, port: int) -> list[str]:
+        raise error
+
+    async def main() -> None:
+        async with colour.client(resolver=fail) as client:
+            with pytest.raises(KeyError) as caught:
+                await client.send((b"http", b"x.example", 80, b"/"))
+            assert caught.value is error
+            assert client.pool.statistics()["connections"] == 0
+
+    colour.run(main)
