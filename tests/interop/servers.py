@@ -58,7 +58,7 @@ class NginxServer:
             daemon off; master_process off; worker_processes 1; pid {d}/pid; error_log {d}/error.log;
             events {{ worker_connections 1024; }}
             http {{
-                access_log off; default_type text/plain; client_body_temp_path {d}/body; {paths}
+                access_log off; keepalive_requests 100000000; default_type text/plain; client_body_temp_path {d}/body; {paths}
                 server {{ listen 127.0.0.1:{self.port}; {locations} }}
                 server {{
                     listen 127.0.0.1:{self.tls_port} ssl;

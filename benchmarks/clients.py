@@ -1,0 +1,340 @@
+"""One client, measured in a process of its own.
+
+    python clients.py CLIENT SCENARIO URL CAFILE
+
+reads a line `COUNT` from stdin for each round, does that many requests, and answers with the seconds of CPU that
+they took (`time.process_time`). The first line is a warm-up like any other; the runner throws it away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+import time
+from urllib.parse import urlsplit
+
+TIMEOUT = 30.0
+CHUNK = 65536
+UPLOAD = 100 * 1024 * 1024
+
+
+class Target:
+    def __init__(self, url: str, cafile: str) -> None:
+        parts = urlsplit(url)
+        self.url, self.cafile = url, cafile
+        self.host, self.port, self.path = parts.hostname or "", parts.port or 0, parts.path
+        self.is_tls = parts.scheme == "https"
+        self.request = (
+            f"GET {self.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\nUser-Agent: bench\r\n\r\n"
+        ).encode()
+        self.upload_head = self.request.replace(b"GET", b"PUT", 1).replace(
+            b"\r\n\r\n", b"\r\nContent-Length: %d\r\n\r\n" % UPLOAD
+        )
+
+    def context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.cafile)
+
+    def connect(self) -> socket.socket:
+        sock = socket.create_connection((self.host, self.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self.context().wrap_socket(sock, server_hostname=self.host) if self.is_tls else sock
+
+
+# The floor: one ready bytes object, `send` and `recv`, nothing parsed.
+
+
+def floor_sync(target: Target, scenario: str):
+    sock = target.connect()
+    body = memoryview(bytes(UPLOAD)) if scenario == "upload" else None
+
+    def small(count: int) -> None:
+        for _ in range(count):
+            sock.send(target.request)
+            sock.recv(CHUNK)
+
+    def download(count: int) -> None:
+        for _ in range(count):
+            sock.send(target.request)
+            left = UPLOAD
+            while left > 0:
+                left -= len(sock.recv(CHUNK))
+
+    def upload(count: int) -> None:
+        for _ in range(count):
+            sock.sendall(target.upload_head)
+            sock.sendall(body)
+            sock.recv(CHUNK)
+
+    return {"small": small, "download": download, "upload": upload}[scenario]
+
+
+class FloorProtocol(asyncio.Protocol):
+    future: asyncio.Future
+    left = 0
+
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.left -= len(data)
+        if self.left <= 0:
+            self.future.set_result(None)
+
+
+async def floor_async(target: Target, scenario: str, concurrency: int):
+    loop = asyncio.get_running_loop()
+    size = UPLOAD if scenario == "download" else 0
+    context = target.context() if target.is_tls else None
+    protocols = [
+        (await loop.create_connection(FloorProtocol, target.host, target.port, ssl=context))[1]
+        for _ in range(concurrency)
+    ]
+
+    async def work(protocol: FloorProtocol, count: int) -> None:
+        for _ in range(count):
+            protocol.future = loop.create_future()
+            protocol.left = size
+            protocol.transport.write(target.request)
+            await protocol.future
+
+    async def run(count: int) -> None:
+        await asyncio.gather(*(work(protocol, count // concurrency) for protocol in protocols))
+
+    return run
+
+
+# Ours, and httpcore2 through the interface it has.
+
+
+def fields_of(target: Target, scenario: str):
+    fields = [(b"Host", urlsplit(target.url).netloc.encode()), (b"Accept", b"*/*"), (b"User-Agent", b"bench")]
+    if scenario == "upload":
+        fields.append((b"Content-Length", b"%d" % UPLOAD))
+    return fields
+
+
+def ours_sync(target: Target, scenario: str):
+    import httpcore
+
+    pool = httpcore.SyncConnectionPool(ssl_context=target.context(), max_connections=100)
+    url = (b"https" if target.is_tls else b"http", target.host.encode(), target.port, target.path.encode())
+    fields = fields_of(target, scenario)
+    method = b"PUT" if scenario == "upload" else b"GET"
+    stream = httpcore.PlainByteStream(bytes(UPLOAD)) if scenario == "upload" else None
+    ext = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT)}
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            status, _, body, _ = pool.request(method, url, fields, stream, ext)
+            for _chunk in body:
+                pass
+            body.close()
+            assert status < 300
+
+    return run
+
+
+async def ours_async(target: Target, scenario: str, concurrency: int):
+    import httpcore
+
+    pool = httpcore.AsyncConnectionPool(ssl_context=target.context(), max_connections=100)
+    url = (b"https" if target.is_tls else b"http", target.host.encode(), target.port, target.path.encode())
+    fields = fields_of(target, scenario)
+    method = b"PUT" if scenario == "upload" else b"GET"
+    stream = httpcore.PlainByteStream(bytes(UPLOAD)) if scenario == "upload" else None
+    ext = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT)}
+
+    async def work(count: int) -> None:
+        for _ in range(count):
+            _, _, body, _ = await pool.arequest(method, url, fields, stream, ext)
+            async for _chunk in body:
+                pass
+            await body.aclose()
+
+    async def run(count: int) -> None:
+        await asyncio.gather(*(work(count // concurrency) for _ in range(concurrency)))
+
+    return run
+
+
+def httpcore2_sync(target: Target, scenario: str):
+    import httpcore2
+
+    pool = httpcore2.ConnectionPool(ssl_context=target.context(), max_connections=100)
+    extensions = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT)}
+    method, content = ("PUT", bytes(UPLOAD)) if scenario == "upload" else ("GET", None)
+    headers = {"Content-Length": str(UPLOAD)} if scenario == "upload" else None
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            with pool.stream(
+                method, target.url, headers=headers, content=content, extensions=extensions
+            ) as response:
+                for _chunk in response.iter_stream():
+                    pass
+
+    return run
+
+
+async def httpcore2_async(target: Target, scenario: str, concurrency: int):
+    import httpcore2
+
+    pool = httpcore2.AsyncConnectionPool(ssl_context=target.context(), max_connections=100)
+    extensions = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT)}
+
+    async def work(count: int) -> None:
+        for _ in range(count):
+            async with pool.stream("GET", target.url, extensions=extensions) as response:
+                async for _chunk in response.aiter_stream():
+                    pass
+
+    async def run(count: int) -> None:
+        await asyncio.gather(*(work(count // concurrency) for _ in range(concurrency)))
+
+    return run
+
+
+# The peers.
+
+
+def pycurl_sync(target: Target, scenario: str):
+    import pycurl
+
+    curl = pycurl.Curl()
+    curl.setopt(pycurl.URL, target.url)
+    curl.setopt(pycurl.CAINFO, target.cafile)
+    curl.setopt(pycurl.CONNECTTIMEOUT, int(TIMEOUT))
+    curl.setopt(pycurl.TIMEOUT, int(TIMEOUT))
+    curl.setopt(pycurl.WRITEFUNCTION, lambda data: None)
+    if scenario == "upload":
+        content = bytes(UPLOAD)
+        position = 0
+
+        def read(size: int) -> bytes:
+            nonlocal position
+            position += size
+            return content[position - size : position]
+
+        curl.setopt(pycurl.UPLOAD, 1)
+        curl.setopt(pycurl.INFILESIZE_LARGE, UPLOAD)
+        curl.setopt(pycurl.UPLOAD_BUFFERSIZE, CHUNK)
+        curl.setopt(pycurl.HTTPHEADER, ["Expect:"])
+        curl.setopt(pycurl.READFUNCTION, read)
+
+    def run(count: int) -> None:
+        nonlocal position
+        for _ in range(count):
+            position = 0
+            curl.perform()
+
+    position = 0
+    return run
+
+
+def urllib3_sync(target: Target, scenario: str):
+    import urllib3
+
+    pool = urllib3.PoolManager(ca_certs=target.cafile, timeout=TIMEOUT)
+    method, body = ("PUT", bytes(UPLOAD)) if scenario == "upload" else ("GET", None)
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            response = pool.request(method, target.url, body=body, preload_content=False)
+            for _chunk in response.stream(CHUNK):
+                pass
+            response.release_conn()
+
+    return run
+
+
+async def aiohttp_async(target: Target, scenario: str, concurrency: int):
+    import aiohttp
+
+    connector = aiohttp.TCPConnector(limit=100, ssl=target.context() if target.is_tls else True)
+    session = aiohttp.ClientSession(
+        connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT, sock_read=TIMEOUT)
+    )
+
+    async def work(count: int) -> None:
+        for _ in range(count):
+            async with session.get(target.url) as response:
+                async for _chunk in response.content.iter_any():
+                    pass
+
+    async def run(count: int) -> None:
+        await asyncio.gather(*(work(count // concurrency) for _ in range(concurrency)))
+
+    return run
+
+
+def _pyreqwest_builder(module, target: Target):
+    from datetime import timedelta
+
+    builder = (
+        module().timeout(timedelta(seconds=TIMEOUT)).connect_timeout(timedelta(seconds=TIMEOUT)).http1_only()
+    )
+    if target.is_tls:
+        with open(target.cafile, "rb") as file:
+            builder = builder.add_root_certificate_pem(file.read())
+    return builder
+
+
+def pyreqwest_sync(target: Target, scenario: str):
+    from pyreqwest.client import SyncClientBuilder
+
+    client = _pyreqwest_builder(SyncClientBuilder, target).build()
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            client.get(target.url).build().send().bytes()
+
+    return run
+
+
+async def pyreqwest_async(target: Target, scenario: str, concurrency: int):
+    from pyreqwest.client import ClientBuilder
+
+    client = _pyreqwest_builder(ClientBuilder, target).build()
+
+    async def work(count: int) -> None:
+        for _ in range(count):
+            response = await client.get(target.url).build().send()
+            await response.bytes()
+
+    async def run(count: int) -> None:
+        await asyncio.gather(*(work(count // concurrency) for _ in range(concurrency)))
+
+    return run
+
+
+def main() -> None:
+    name, loop, scenario, concurrency, url, cafile = sys.argv[1:]
+    target = Target(url, cafile)
+    if loop == "sync":
+        run = globals()[f"{name}_sync"](target, scenario)
+        for line in sys.stdin:
+            begin = time.process_time()
+            run(int(line))
+            print(time.process_time() - begin, flush=True)
+        return
+
+    async def serve() -> None:
+        run = await globals()[f"{name}_async"](target, scenario, int(concurrency))
+        # Reading blocks the loop on purpose: between rounds nothing runs.
+        for line in iter(sys.stdin.readline, ""):
+            begin = time.process_time()
+            await run(int(line))
+            print(time.process_time() - begin, flush=True)
+
+    if loop == "uvloop":
+        import uvloop
+
+        uvloop.run(serve())
+    else:
+        asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    main()

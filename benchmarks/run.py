@@ -1,0 +1,200 @@
+"""CPU seconds of the client per request, against the floor and the peers, in one run.
+
+    python benchmarks/run.py [--quick] [--rounds N] [--only TEXT]
+
+The client is pinned to one core and nginx to another. Each client lives in a process of its own with all its
+timeouts set; the rounds are interleaved, and what is shown is the median, and the median of the ratios to the floor
+of the same round. A peer that does not install, or fails, is a row that says so. The peers live in `.venv-peers`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import trustme
+from tests.interop.servers import NginxServer
+
+ROOT = Path(__file__).parents[1]
+PEERS = ROOT / ".venv-peers"
+PACKAGES = ["pycurl", "pyreqwest", "aiohttp", "urllib3", "httpcore2", "uvloop"]
+
+SYNC = ["floor", "ours", "pycurl", "pyreqwest", "urllib3", "httpcore2"]
+ASYNC = ["floor", "ours", "pyreqwest", "aiohttp", "httpcore2"]
+
+# Name, loop, what is asked for, concurrency, TLS, requests a round, clients.
+SCENARIOS = [
+    ("sync, 1, plain", "sync", "small", 1, False, 1500, SYNC),
+    ("sync, 1, TLS", "sync", "small", 1, True, 1500, SYNC),
+    ("asyncio, 1, plain", "asyncio", "small", 1, False, 1500, ASYNC),
+    ("asyncio, 100, plain", "asyncio", "small", 100, False, 2000, ASYNC),
+    ("asyncio, 100, TLS", "asyncio", "small", 100, True, 2000, ["ours", "pyreqwest", "aiohttp", "httpcore2"]),
+    ("uvloop, 1, plain", "uvloop", "small", 1, False, 1500, ASYNC),
+    ("uvloop, 100, plain", "uvloop", "small", 100, False, 2000, ASYNC),
+    (
+        "sync, 100 MiB down, plain",
+        "sync",
+        "download",
+        1,
+        False,
+        1,
+        ["floor", "ours", "pycurl", "urllib3", "httpcore2"],
+    ),
+    (
+        "sync, 100 MiB down, TLS",
+        "sync",
+        "download",
+        1,
+        True,
+        1,
+        ["floor", "ours", "pycurl", "urllib3", "httpcore2"],
+    ),
+    ("asyncio, 100 MiB down, plain", "asyncio", "download", 1, False, 1, ASYNC),
+    (
+        "sync, 100 MiB up, plain",
+        "sync",
+        "upload",
+        1,
+        False,
+        1,
+        ["floor", "ours", "pycurl", "urllib3", "httpcore2"],
+    ),
+    (
+        "sync, 100 MiB up, TLS",
+        "sync",
+        "upload",
+        1,
+        True,
+        1,
+        ["floor", "ours", "pycurl", "urllib3", "httpcore2"],
+    ),
+]
+
+
+class Client:
+    """A client process that answers with CPU seconds."""
+
+    def __init__(self, name: str, loop: str, scenario: str, concurrency: int, url: str, cafile: str) -> None:
+        self.name = name
+        own = name in ("floor", "ours")
+        python = sys.executable if own else str(PEERS / "bin" / "python")
+        command = [
+            python,
+            str(ROOT / "benchmarks" / "clients.py"),
+            name,
+            loop,
+            scenario,
+            str(concurrency),
+            url,
+            cafile,
+        ]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, {0}),
+        )
+        self.failure = ""
+
+    def measure(self, count: int) -> float | None:
+        if self.failure:
+            return None
+        try:
+            self.process.stdin.write(f"{count}\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except OSError:
+            line = ""
+        if not line:
+            lines = self.process.stderr.read().strip().splitlines()
+            self.failure = lines[-1] if lines else "the client ended"
+            return None
+        return float(line) / count
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+def install_peers() -> None:
+    if not PEERS.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
+    for package in PACKAGES:
+        command = [str(PEERS / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", package]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            print(f"{package}: did not install")
+
+
+def run_scenario(scenario: tuple, server: NginxServer, cafile: str, rounds: int, share: float) -> list[dict]:
+    title, loop, what, concurrency, tls, count, names = scenario
+    path = {"small": "/hello", "download": "/big", "upload": "/up/bench"}[what]
+    url = f"https://localhost:{server.tls_port}{path}" if tls else f"http://127.0.0.1:{server.port}{path}"
+    count = max(concurrency, int(count * share)) if what == "small" else count
+    clients = [Client(name, loop, what, concurrency, url, cafile) for name in names]
+    figures: dict[str, list[float]] = {name: [] for name in names}
+    ratios: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds + 1):
+        base = None
+        for client in clients:
+            seconds = client.measure(count)
+            if seconds is None or number == 0:
+                continue
+            base = seconds if client.name == names[0] else base
+            figures[client.name].append(seconds)
+            ratios[client.name].append(seconds / base if base else 0.0)
+    rows = []
+    for client in clients:
+        client.close()
+        found = figures[client.name]
+        row = {"scenario": title, "client": client.name, "to": names[0], "failure": client.failure}
+        if found and not client.failure:
+            row |= {"microseconds": median(found) * 1e6, "ratio": median(ratios[client.name])}
+        rows.append(row)
+        shown = f"{row['microseconds']:12.1f} µs {row['ratio']:8.2f} ×" if "ratio" in row else client.failure
+        print(f"{title:<30} {client.name:<10} {shown}", flush=True)
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="3 short rounds")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="", help="scenarios whose name contains this")
+    options = parser.parse_args()
+    rounds, share = (3, 0.5) if options.quick else (options.rounds, 1.0)
+    install_peers()
+    authority = trustme.CA()
+    rows: list[dict] = []
+    with tempfile.TemporaryDirectory() as directory:
+        cafile = str(Path(directory) / "ca.pem")
+        authority.cert_pem.write_to_path(cafile)
+        with NginxServer(Path(directory), authority) as server:
+            os.sched_setaffinity(server._process.pid, {os.cpu_count() - 1})
+            for scenario in SCENARIOS:
+                if options.only in scenario[0]:
+                    rows += run_scenario(scenario, server, cafile, rounds, share)
+    results = ROOT / "benchmarks" / "results"
+    results.mkdir(exist_ok=True)
+    record = {"python": platform.python_version(), "rounds": rounds, "rows": rows}
+    (results / "latest.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
