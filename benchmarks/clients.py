@@ -18,6 +18,9 @@ from urllib.parse import urlsplit
 TIMEOUT = 30.0
 CHUNK = 65536
 UPLOAD = 100 * 1024 * 1024
+ORIGINS = 500
+IDLE_EACH = 4
+"""Idle connections that a pool keeps to each of the many origins: 2,000 in all."""
 
 
 class Target:
@@ -72,10 +75,23 @@ def floor_sync(target: Target, scenario: str):
 
 class FloorProtocol(asyncio.Protocol):
     future: asyncio.Future
+    drained: asyncio.Future | None = None
     left = 0
 
     def connection_made(self, transport) -> None:
         self.transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.future.done():
+            self.future.set_exception(exc or EOFError("the server closed"))
+
+    def pause_writing(self) -> None:
+        self.drained = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        if self.drained is not None:
+            self.drained.set_result(None)
+            self.drained = None
 
     def data_received(self, data: bytes) -> None:
         self.left -= len(data)
@@ -92,15 +108,107 @@ async def floor_async(target: Target, scenario: str, concurrency: int):
         for _ in range(concurrency)
     ]
 
+    body = memoryview(bytes(UPLOAD)) if scenario == "upload" else memoryview(b"")
+    head = target.upload_head if scenario == "upload" else target.request
+
     async def work(protocol: FloorProtocol, count: int) -> None:
         for _ in range(count):
             protocol.future = loop.create_future()
             protocol.left = size
-            protocol.transport.write(target.request)
+            protocol.transport.write(head)
+            for start in range(0, len(body), CHUNK):
+                protocol.transport.write(body[start : start + CHUNK])
+                if protocol.drained is not None:
+                    await protocol.drained
             await protocol.future
 
     async def run(count: int) -> None:
         await asyncio.gather(*(work(protocol, count // concurrency) for protocol in protocols))
+
+    return run
+
+
+# Many origins: every request to another one, with many idle connections kept.
+
+
+def many_targets(target: Target) -> list[Target]:
+    """The same server by other addresses of the loopback range."""
+    hosts = [f"127.0.{1 + number // 250}.{1 + number % 250}" for number in range(ORIGINS)]
+    return [Target(f"http://{host}:{target.port}{target.path}", target.cafile) for host in hosts]
+
+
+def floor_many_sync(target: Target, scenario: str):
+    targets = many_targets(target)
+    sockets = [[one.connect() for _ in range(IDLE_EACH)] for one in targets]
+
+    def run(count: int) -> None:
+        for number in range(count):
+            sock = sockets[number % ORIGINS][-1]
+            sock.send(targets[number % ORIGINS].request)
+            sock.recv(CHUNK)
+
+    return run
+
+
+def ours_many_sync(target: Target, scenario: str):
+    import httpcore
+
+    pool = httpcore.SyncConnectionPool(max_connections=ORIGINS * IDLE_EACH)
+    jobs = [(url_of(one), fields_of(one, scenario)) for one in many_targets(target)]
+    for url, _ in jobs:
+        pool.preconnect(url, IDLE_EACH)
+    ext = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT)}
+
+    def run(count: int) -> None:
+        for number in range(count):
+            url, fields = jobs[number % ORIGINS]
+            _, _, body, _ = pool.request(b"GET", url, fields, None, ext)
+            for _chunk in body:
+                pass
+            body.close()
+        statistics = pool.statistics()
+        assert statistics["opened"] == ORIGINS * IDLE_EACH, statistics
+
+    return run
+
+
+async def floor_many_async(target: Target, scenario: str, concurrency: int):
+    loop = asyncio.get_running_loop()
+    targets = many_targets(target)
+    protocols = []
+    for one in targets:
+        for _ in range(IDLE_EACH):
+            _, protocol = await loop.create_connection(FloorProtocol, one.host, one.port)
+        protocols.append(protocol)
+
+    async def run(count: int) -> None:
+        for number in range(count):
+            protocol = protocols[number % ORIGINS]
+            protocol.future = loop.create_future()
+            protocol.transport.write(targets[number % ORIGINS].request)
+            await protocol.future
+
+    return run
+
+
+async def ours_many_async(target: Target, scenario: str, concurrency: int):
+    import httpcore
+
+    pool = httpcore.AsyncConnectionPool(max_connections=ORIGINS * IDLE_EACH)
+    jobs = [(url_of(one), fields_of(one, scenario)) for one in many_targets(target)]
+    for url, _ in jobs:
+        await pool.preconnect(url, IDLE_EACH)
+    ext = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT)}
+
+    async def run(count: int) -> None:
+        for number in range(count):
+            url, fields = jobs[number % ORIGINS]
+            _, _, body, _ = await pool.arequest(b"GET", url, fields, None, ext)
+            async for _chunk in body:
+                pass
+            await body.aclose()
+        statistics = pool.statistics()
+        assert statistics["opened"] == ORIGINS * IDLE_EACH, statistics
 
     return run
 
@@ -115,11 +223,15 @@ def fields_of(target: Target, scenario: str):
     return fields
 
 
+def url_of(target: Target):
+    return (b"https" if target.is_tls else b"http", target.host.encode(), target.port, target.path.encode())
+
+
 def ours_sync(target: Target, scenario: str):
     import httpcore
 
     pool = httpcore.SyncConnectionPool(ssl_context=target.context(), max_connections=100)
-    url = (b"https" if target.is_tls else b"http", target.host.encode(), target.port, target.path.encode())
+    url = url_of(target)
     fields = fields_of(target, scenario)
     method = b"PUT" if scenario == "upload" else b"GET"
     stream = httpcore.PlainByteStream(bytes(UPLOAD)) if scenario == "upload" else None
@@ -140,7 +252,7 @@ async def ours_async(target: Target, scenario: str, concurrency: int):
     import httpcore
 
     pool = httpcore.AsyncConnectionPool(ssl_context=target.context(), max_connections=100)
-    url = (b"https" if target.is_tls else b"http", target.host.encode(), target.port, target.path.encode())
+    url = url_of(target)
     fields = fields_of(target, scenario)
     method = b"PUT" if scenario == "upload" else b"GET"
     stream = httpcore.PlainByteStream(bytes(UPLOAD)) if scenario == "upload" else None

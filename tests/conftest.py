@@ -32,12 +32,16 @@ def _warm_up() -> None:
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
     """Descriptors and threads are back to what they were, after at most a second for threads to end."""
-    gc.collect()
-    before = (_descriptors(), threading.active_count())
-    yield
-    deadline = time.monotonic() + 1.0
-    while (after := _count()) > before and time.monotonic() < deadline:
-        time.sleep(0.005)
+    # Frozen, what was there before need not be looked at by each collection of the test.
+    gc.freeze()
+    before = _count()
+    try:
+        yield
+        deadline = time.monotonic() + 1.0
+        while (after := _count()) > before and time.monotonic() < deadline:
+            time.sleep(0.005)
+    finally:
+        gc.unfreeze()
     assert after <= before
 
 

@@ -239,7 +239,8 @@ class AsyncResponseStream(AsyncByteStream):
         return AsyncChunks(self._body)
 
     async def aclose(self) -> None:
-        await self._body.close()
+        if not self._body.is_ended:
+            await self._body.close()
 
 
 class AsyncChunks:

@@ -240,7 +240,8 @@ class SyncResponseStream(SyncByteStream):
         return SyncChunks(self._body)
 
     def close(self) -> None:
-        run(self._body.close())
+        if not self._body.is_ended:
+            run(self._body.close())
 
 
 class SyncChunks:

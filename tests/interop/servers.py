@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -18,14 +19,18 @@ PATIENCE = 10.0
 
 
 class NginxServer:
-    """nginx with an http and an https server; `reload` starts it anew on the same ports."""
+    """nginx with an http and an https server, on the same ports each time it is started.
 
-    def __init__(self, directory: Path, authority: trustme.CA) -> None:
+    The http server also listens on the `addresses`, which are others of the loopback range.
+    """
+
+    def __init__(self, directory: Path, authority: trustme.CA, *, addresses: Sequence[str] = ()) -> None:
         program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
         if program is None:
             raise RuntimeError("nginx is missing: apt-get install nginx-light")
         self._program = program
         self._directory = directory
+        self._addresses = ("127.0.0.1", *addresses)
         self.port, self.tls_port = _free_port(), _free_port()
         certificate = authority.issue_cert("localhost", "127.0.0.1")
         certificate.private_key_pem.write_to_path(str(directory / "key.pem"))
@@ -47,6 +52,7 @@ class NginxServer:
             for code in (200, 204, 301, 304, 400, 404, 418, 500, 503)
         )
         paths = "\n".join(f"{name}_temp_path {d}/{name};" for name in ("proxy", "fastcgi", "uwsgi", "scgi"))
+        listens = " ".join(f"listen {address}:{self.port};" for address in self._addresses)
         locations = f"""
             root {d}/root;
             {statuses}
@@ -56,10 +62,12 @@ class NginxServer:
         """
         return f"""
             daemon off; master_process off; worker_processes 1; pid {d}/pid; error_log {d}/error.log;
-            events {{ worker_connections 1024; }}
+            worker_rlimit_nofile 8192;
+            events {{ worker_connections 4096; }}
             http {{
+                keepalive_requests 1000000000; keepalive_time 24h; keepalive_timeout 1h;
                 access_log off; keepalive_requests 100000000; default_type text/plain; client_body_temp_path {d}/body; {paths}
-                server {{ listen 127.0.0.1:{self.port}; {locations} }}
+                server {{ {listens} {locations} }}
                 server {{
                     listen 127.0.0.1:{self.tls_port} ssl;
                     ssl_certificate {d}/chain.pem; ssl_certificate_key {d}/key.pem; {locations}
@@ -71,6 +79,11 @@ class NginxServer:
         if tls:
             return (b"https", b"localhost", self.tls_port, target)
         return (b"http", b"127.0.0.1", self.port, target)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def uploads(self) -> Path:

@@ -188,8 +188,10 @@ class HTTP11Exchange:
             head = await self._run_traced(first, trace)
         else:
             self._pending.append(first)
-            early = None if self._flush() and not self._body_is_open else await self._upload()
-            head = early or await self._receive_head()
+            if self._flush() and not self._body_is_open:
+                head = await self._receive_head()
+            else:
+                head = await self._upload() or await self._receive_head()
         engine = self._engine
         if self._is_uploading and (head.status >= 300 or engine.wants_close):
             self._stop_upload()
@@ -343,12 +345,17 @@ class HTTP11Exchange:
     # The body.
 
     @property
+    def is_ended(self) -> bool:
+        return self._stage is not Stage.OPEN
+
+    @property
     def trailers(self) -> Headers:
         return [] if self._trailers is None else self._trailers
 
     def try_receive(self) -> bytes | None:
-        if self._stage is not Stage.OPEN:
-            return self._after_the_end()
+        stage = self._stage
+        if stage is not Stage.OPEN:
+            return b"" if stage is Stage.COMPLETE else self._after_the_end()
         if self._served >= FAIRNESS or self._request.trace is not None or self._is_uploading:
             return None
         try:

@@ -138,6 +138,10 @@ class ResponseBody(Protocol):
     """The response half of an exchange, as the interfaces read it."""
 
     @property
+    def is_ended(self) -> bool:
+        """Whether nothing is left to read or to close."""
+
+    @property
     def trailers(self) -> list[tuple[bytes, bytes]]: ...
 
     def try_receive(self) -> bytes | None:

@@ -44,7 +44,13 @@ class Claim(Ticket[Connection]):
     __slots__ = ("_is_ended", "_pool", "fate", "parker")
 
     def __init__(self, pool: Pool) -> None:
-        Ticket.__init__(self)
+        # What `Ticket` sets, without the call: there is one of these for every request.
+        self.owner = None
+        self.origin = None
+        self.place = None
+        self.is_waiting = False
+        self.waiting_since = 0.0
+        self.passed_over = 0
         self._pool = pool
         self._is_ended = False
         self.parker: Parker | None = None
@@ -141,7 +147,7 @@ class Pool:
         has_waited = False
         ledger = self.ledger
         while True:
-            is_granted = self._locked(ledger.request, claim, route.key, route, monotonic())
+            with self._lock: is_granted = ledger.request(claim, route.key, route, monotonic())  # fmt: skip  # noqa: E701
             if self._mail or ledger.doomed:
                 self._settle()
             if not is_granted:
@@ -221,7 +227,15 @@ class Pool:
     def post(self, operation: Callable[..., object], *subjects: object, foreign: bool = False) -> None:
         """Have the ledger carry out `operation(*subjects, now)`, now or as soon as the lock is free."""
         self._mail.append((operation, subjects))
-        self._settle(foreign=foreign)
+        if not self._lock.locked():
+            with self._lock: self._empty_post()  # fmt: skip  # noqa: E701
+        if self._has_work():
+            self._settle(foreign=foreign)
+
+    def _has_work(self) -> bool:
+        """Whether there is more to do than what most requests leave behind: nothing."""
+        ledger = self.ledger
+        return bool(self._mail or ledger.doomed or ledger.granted or self._ages or self._drainer)
 
     def _settle(self, *, foreign: bool = False) -> None:
         """Empty the post, close what the ledger doomed, wake whom it granted a place."""
@@ -249,8 +263,8 @@ class Pool:
             mail.popleft()
 
     def _locked(self, operation: Callable[..., T], *arguments: object) -> T:
-        # One line: entering and leaving `with` on one line leaves no point at which an exception out of
-        # nowhere could strike between holding the lock and being sure to let go of it.
+        # On one line, here and wherever the lock is taken: that leaves no point at which an exception out
+        # of nowhere could strike between holding the lock and being sure to let go of it.
         with self._lock: return operation(*arguments)  # fmt: skip  # noqa: E701
 
     # Age, loops, the end.
