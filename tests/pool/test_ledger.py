@@ -1,0 +1,183 @@
+"""The ledger alone: random histories keep its invariants, and each rule of its own."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from httpcore._pool.ledger import PATIENCE, Ledger, Limits, Phase, Place, Ticket
+
+ORIGINS = ("a", "b", "c")
+
+
+class History(RuleBasedStateMachine):
+    """Requests come and go in any order; multiplexed origins too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.ledger: Ledger[str] = Ledger(
+            Limits(
+                max_connections=4,
+                max_connections_per_origin=3,
+                max_keepalive_connections=3,
+                keepalive_expiry=50,
+            ),
+            may_share=lambda route: route == "c",
+        )
+        self.waiting: list[Ticket[str]] = []
+        self.granted: list[Ticket[str]] = []
+
+    def settle(self) -> None:
+        self.now += 1.0
+        self.ledger.doomed.clear()
+        for ticket in self.ledger.granted:
+            assert not ticket.is_waiting
+            self.waiting.remove(ticket)
+            self.granted.append(ticket)
+        self.ledger.granted.clear()
+
+    def pick(self, index: int, phase: Phase) -> Ticket[str] | None:
+        found = [
+            ticket for ticket in self.granted if ticket.place is not None and ticket.place.phase is phase
+        ]
+        return found[index % len(found)] if found else None
+
+    @rule(key=st.sampled_from(ORIGINS))
+    def request(self, key: str) -> None:
+        ticket: Ticket[str] = Ticket()
+        (self.granted if self.ledger.request(ticket, key, key, self.now) else self.waiting).append(ticket)
+        self.settle()
+
+    @rule(index=st.integers(0, 9), capacity=st.integers(1, 3))
+    def opened(self, index: int, capacity: int) -> None:
+        if (ticket := self.pick(index, Phase.CONNECTING)) is not None:
+            assert ticket.place is not None
+            shared = capacity if ticket.place.origin.key == "c" else 1
+            assert self.ledger.opened(ticket.place, "connection", capacity=shared, now=self.now)
+            self.settle()
+
+    @rule(index=st.integers(0, 9))
+    def failed(self, index: int) -> None:
+        if (ticket := self.pick(index, Phase.CONNECTING)) is not None:
+            assert ticket.place is not None
+            self.granted.remove(ticket)
+            self.ledger.failed(ticket.place, self.now)
+            self.ledger.abandon(ticket, self.now)
+            self.settle()
+
+    @rule(index=st.integers(0, 9))
+    def release(self, index: int) -> None:
+        if (ticket := self.pick(index, Phase.OPEN)) is not None:
+            self.granted.remove(ticket)
+            self.ledger.release(ticket, self.now)
+            self.ledger.release(ticket, self.now)
+            self.settle()
+
+    @rule(index=st.integers(0, 9))
+    def remove(self, index: int) -> None:
+        if (ticket := self.pick(index, Phase.OPEN)) is not None:
+            assert ticket.place is not None
+            place = ticket.place
+            for holder in [one for one in self.granted if one.place is place]:
+                self.granted.remove(holder)
+                self.ledger.remove(place, self.now)
+                self.ledger.abandon(holder, self.now)
+            self.settle()
+
+    @rule(index=st.integers(0, 9))
+    def abandon_granted(self, index: int) -> None:
+        if self.granted:
+            ticket = self.granted.pop(index % len(self.granted))
+            self.ledger.abandon(ticket, self.now)
+            self.ledger.abandon(ticket, self.now)
+            self.settle()
+
+    @precondition(lambda self: self.waiting)
+    @rule(index=st.integers(0, 9))
+    def abandon_waiting(self, index: int) -> None:
+        ticket = self.waiting.pop(index % len(self.waiting))
+        self.ledger.abandon(ticket, self.now)
+        self.settle()
+
+    @rule(index=st.integers(0, 9), capacity=st.integers(0, 4))
+    def resize(self, index: int, capacity: int) -> None:
+        ticket = self.pick(index, Phase.OPEN)
+        if ticket is not None and ticket.place is not None and ticket.place.origin.key == "c":
+            self.ledger.resize(ticket.place, capacity, self.now)
+            self.settle()
+
+    @rule(seconds=st.integers(1, 60))
+    def expire(self, seconds: int) -> None:
+        self.now += seconds
+        self.ledger.expire(self.now)
+        self.settle()
+
+    @rule()
+    def interrupted(self) -> None:
+        """Whatever was cut short, the indexes follow from the facts."""
+        self.ledger._dirty = True
+        self.ledger.expire(self.now)
+        self.settle()
+
+    @invariant()
+    def holds(self) -> None:
+        ledger = self.ledger
+        assert len(ledger.places) <= 4
+        for origin in ledger.origins.values():
+            assert len(origin.places) <= 3
+            assert origin.dialling == sum(place.phase is Phase.CONNECTING for place in origin.places)
+            assert origin.places or origin.waiters
+            for place in origin.places:
+                self.check_place(place)
+        for ticket in self.granted:
+            assert ticket.place is not None
+            assert ticket in ticket.place.holders
+        assert sum(len(origin.waiters) for origin in ledger.origins.values()) == len(self.waiting)
+        assert len(ledger.idle) <= 3
+        # Nobody waits for what is free.
+        assert not (ledger.waiting and (ledger.idle or len(ledger.places) < 4))
+
+    def check_place(self, place: Place[str]) -> None:
+        ledger = self.ledger
+        assert place in ledger.places
+        assert (place in ledger.idle) == (place.phase is Phase.OPEN and not place.holders)
+        has_room = place.phase is Phase.OPEN and len(place.holders) < place.capacity and not place.is_retired
+        assert (place in place.origin.available) == has_room
+        assert not (has_room and place.origin.waiters)
+
+
+TestHistory = History.TestCase
+TestHistory.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+
+
+def test_the_oldest_waiter_of_all_is_not_passed_over_for_ever() -> None:
+    ledger: Ledger[str] = Ledger(Limits(max_connections=1))
+    first: Ticket[str] = Ticket()
+    assert ledger.request(first, "a", "a", 0.0)
+    assert first.place is not None
+    ledger.opened(first.place, "connection", capacity=1, now=0.0)
+    other: Ticket[str] = Ticket()
+    assert not ledger.request(other, "b", "b", 0.0)
+    current = first
+    turns = 0
+    while other.place is None:
+        following: Ticket[str] = Ticket()
+        assert not ledger.request(following, "a", "a", 0.0)
+        ledger.release(current, 0.0)
+        current = following
+        turns += 1
+    assert turns == PATIENCE + 1
+    assert ledger.doomed == ["connection"]
+    assert other.place.phase is Phase.CONNECTING
+
+
+def test_one_dial_is_shared_until_it_is_known_to_carry_one_exchange() -> None:
+    ledger: Ledger[str] = Ledger(Limits(), may_share=lambda route: True)
+    tickets: list[Ticket[str]] = [Ticket() for _ in range(5)]
+    assert [ledger.request(ticket, "a", "a", 0.0) for ticket in tickets] == [True, False, False, False, False]
+    assert tickets[0].place is not None
+    ledger.opened(tickets[0].place, "connection", capacity=1, now=0.0)
+    assert len(ledger.places) == 5
+    assert all(ticket.place is not None for ticket in tickets)
