@@ -62,11 +62,10 @@ class NginxServer:
         """
         return f"""
             daemon off; master_process off; worker_processes 1; pid {d}/pid; error_log {d}/error.log;
-            worker_rlimit_nofile 8192;
-            events {{ worker_connections 4096; }}
+                        events {{ worker_connections 16384; }}
             http {{
                 keepalive_requests 1000000000; keepalive_time 24h; keepalive_timeout 1h;
-                access_log off; keepalive_requests 100000000; default_type text/plain; client_body_temp_path {d}/body; {paths}
+                access_log off; default_type text/plain; client_body_temp_path {d}/body; {paths}
                 server {{ {listens} {locations} }}
                 server {{
                     listen 127.0.0.1:{self.tls_port} ssl;
