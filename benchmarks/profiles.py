@@ -1,6 +1,6 @@
 """Where the time of a warm request goes, function by function, on one colour.
 
-    python benchmarks/profile.py [sync | asyncio | uvloop] [--count N] [--tls]
+    python benchmarks/profiles.py [sync | asyncio | uvloop] [--count N] [--tls]
 
 The server is a thread that answers without looking; figures include the cost of profiling, so compare, do not add.
 """
