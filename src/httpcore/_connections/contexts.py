@@ -44,6 +44,8 @@ def build_context() -> ssl.SSLContext:
         return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Only alternative names count (RFC 9525 §2); OpenSSL falls back to the subject where there are none.
+    context.hostname_checks_common_name = False
     if context.cert_store_stats()["x509_ca"] or _has_directory():
         return context
     for path in (*KNOWN_STORES, _certifi_store()):
