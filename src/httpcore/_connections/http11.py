@@ -230,8 +230,10 @@ class HTTP11Exchange:
                 if head is not None:
                     return head
         except (ReadError, RemoteProtocolError) as exc:
-            # A peer that closes on a request may have said why; if it did not, the first error counts.
-            if self._write_error is not None:
+            # A peer that closes on a request may have said why, if only with a TLS alert (RFC 8446 §4.6.2);
+            # if all there is to see is that it is gone, the first error counts.
+            is_mere_end = isinstance(exc, RemoteProtocolError) or isinstance(exc.__cause__, ConnectionError)
+            if self._write_error is not None and is_mere_end:
                 raise self._write_error from exc
             raise
 
