@@ -31,7 +31,7 @@ class NginxServer:
         self._program = program
         self._directory = directory
         self._addresses = ("127.0.0.1", *addresses)
-        self.port, self.tls_port = _free_port(), _free_port()
+        self.port, self.tls_port = free_port(), free_port()
         certificate = authority.issue_cert("localhost", "127.0.0.1")
         certificate.private_key_pem.write_to_path(str(directory / "key.pem"))
         chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
@@ -100,7 +100,7 @@ class NginxServer:
             ]
         )
         for port in (self.port, self.tls_port):
-            _wait_for(port, self._process)
+            wait_for(port, self._process)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -118,13 +118,13 @@ class NginxServer:
         self.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
         return port
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     """Until the port answers; connecting is the wait."""
     while process.poll() is None:
         try:
