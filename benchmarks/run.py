@@ -32,7 +32,7 @@ PEERS = ROOT / ".venv-peers"
 PATIENCE = 60
 """Seconds that a client may take for a round."""
 
-PACKAGES = ["pycurl", "pyreqwest", "aiohttp", "urllib3", "httpcore2", "uvloop"]
+PACKAGES = ["pycurl", "pyreqwest", "aiohttp", "urllib3", "httpcore2[asyncio,http2]", "uvloop"]
 
 SYNC = ["floor", "ours", "pycurl", "pyreqwest", "urllib3", "httpcore2"]
 ASYNC = ["floor", "ours", "pyreqwest", "aiohttp", "httpcore2"]
