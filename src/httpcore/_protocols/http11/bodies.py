@@ -54,7 +54,7 @@ class ChunkedDecoder:
         """Bytes of an incomplete chunk-size line in which there is no line end."""
         self._consumed = 0
         self._excess = 0
-        self._scanner = SectionScanner(limits, what="trailer section")
+        self._scanner: SectionScanner | None = None
 
     def decode(self, data: bytes | bytearray, at: int, pieces: list[bytes]) -> int:
         """Append the payload in `data[at:]` to `pieces`; return the offset of what has to wait for more."""
@@ -68,7 +68,9 @@ class ChunkedDecoder:
                 after = self._skip_line_end(data, at)
             elif stage is ChunkStage.SIZE:
                 if not self._searched and isinstance(data, bytes):
-                    at = self._take_whole_chunks(data, at, pieces)
+                    at = self._take_plain_chunks(data, at, pieces)
+                    if self.stage is not ChunkStage.SIZE:
+                        continue
                 after = self._read_size(data, at, self._consumed + at - start)
             elif stage is ChunkStage.TRAILERS:
                 after = self._read_trailers(data, at)
@@ -80,18 +82,26 @@ class ChunkedDecoder:
         self._consumed += at - start
         return at
 
-    def _take_whole_chunks(self, data: bytes, at: int, pieces: list[bytes]) -> int:
-        """Take the chunks that are here from size to line end and look like nearly all do.
+    def _take_plain_chunks(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+        """Take the chunks that look like nearly all do, as long as they are here from size to line end.
 
-        A million chunks of one byte must not cost a million turns through the stages.
+        A million chunks of one byte must not cost a million turns through the stages. What is not plain stays
+        where it is; of what is not all here, the size is taken.
         """
         largest = self._limits.content_length
         while (end := data.find(b"\r\n", at, at + 10)) >= 0:
-            size = _known_sizes.get(data[at:end]) or _learn_size(data[at:end])
-            stop = end + 2 + size
-            if not 0 < size <= largest or data[stop : stop + 2] != b"\r\n":
-                break
-            pieces.append(data[end + 2 : stop])
+            size = _known_sizes.get(data[at:end])
+            if size is None:
+                size = _learn_size(data[at:end])
+            if not 0 <= size <= largest:
+                return at
+            at = end + 2
+            stop = at + size
+            if not size or data[stop : stop + 2] != b"\r\n":
+                self._missing = size
+                self.stage = ChunkStage.DATA if size else ChunkStage.TRAILERS
+                return at
+            pieces.append(data[at:stop])
             at = stop + 2
         return at
 
@@ -138,6 +148,11 @@ class ChunkedDecoder:
 
     def _read_trailers(self, data: bytes | bytearray, at: int) -> int:
         """RFC 9112 §7.1.2. They are kept apart, so a framing field among them frames nothing."""
+        if self._scanner is None:
+            if data.startswith(b"\r\n", at):
+                self.stage = ChunkStage.COMPLETE
+                return at + 2
+            self._scanner = SectionScanner(self._limits, what="trailer section")
         end = self._scanner.find_end(data, at)
         if end >= 0:
             lines = split_lines(bytes(data[at:end]))
@@ -153,9 +168,9 @@ _KNOWN_SIZES_COUNT = 1024
 
 
 def _learn_size(line: bytes) -> int:
-    """The size in a line of up to eight hexadecimal digits and nothing else; otherwise 0."""
+    """The size in a line of up to eight hexadecimal digits and nothing else; otherwise -1."""
     if not _is_plain_size(line):
-        return 0
+        return -1
     if len(_known_sizes) >= _KNOWN_SIZES_COUNT:
         _known_sizes.clear()
     size = _known_sizes[line] = int(line, 16)

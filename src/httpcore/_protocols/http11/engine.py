@@ -64,8 +64,8 @@ class Stage(enum.Enum):
 
 
 # Up to Python 3.11 a member costs as much as a call when it is looked up in its class.
-_HEAD, _LENGTH, _COMPLETE = Stage.HEAD, Stage.LENGTH, Stage.COMPLETE
-_FRAMED_BY_LENGTH = Framing.LENGTH
+_HEAD, _LENGTH, _CHUNKED, _COMPLETE = Stage.HEAD, Stage.LENGTH, Stage.CHUNKED, Stage.COMPLETE
+_FRAMED_BY_LENGTH, _FRAMED_BY_CHUNKS = Framing.LENGTH, Framing.CHUNKED
 
 
 class Engine:
@@ -77,6 +77,7 @@ class Engine:
     """
 
     __slots__ = (
+        "_asks_close",
         "_at",
         "_chunks",
         "_data",
@@ -113,6 +114,7 @@ class Engine:
         self._request: RequestFields | None = None
         self._is_request_complete = True
         self._unsent = 0
+        self._asks_close = False
         self.body_expected = False
         """Whether the framing of the request announces a body."""
         self.expects_continue = False
@@ -149,6 +151,7 @@ class Engine:
         self._method = method
         self._request = request
         self._unsent = request.length
+        self._asks_close = request.asks_close
         self._is_request_complete = False
         self.body_expected = request.length != 0
         self.expects_continue = request.expects_continue
@@ -256,7 +259,7 @@ class Engine:
             if 0 <= end - at <= self._plain_size:
                 head = try_read_plain_head(data[at:end])
                 if head is not None:
-                    return self._accept(head, at=at, end=end + 4)
+                    return self._accept(head, end + 4)
         return self._next_head_with_care()
 
     def _next_head_with_care(self) -> ResponseHead | None:
@@ -271,7 +274,7 @@ class Engine:
         except RemoteProtocolError as exc:
             self._fail(str(exc))
         if end >= 0:
-            return self._accept(head, at=at, end=end)
+            return self._accept(head, end)
         if self._is_ended:
             self._fail(self._describe_early_end())
         return None
@@ -283,36 +286,36 @@ class Engine:
             return "The peer closed the connection after an interim response, without a final one."
         return "The peer closed the connection in the middle of a response head."
 
-    def _accept(self, head: ParsedHead, *, at: int, end: int) -> ResponseHead:
+    def _accept(self, head: ParsedHead, end: int) -> ResponseHead:
+        """Take a head that reaches to `end`, if the heads of this response are still within their limits."""
         limits = self._limits
-        self._head_size += end - at
-        self._field_count += len(head.fields)
-        if self._head_size > limits.head_size:
+        fields = head.fields
+        self._head_size = head_size = self._head_size + end - self._at
+        self._field_count = field_count = self._field_count + len(fields)
+        if head_size > limits.head_size:
             self._fail(f"The response heads are larger than {limits.head_size} bytes.")
-        if self._field_count > limits.field_count:
+        if field_count > limits.field_count:
             self._fail(f"The response heads have more than {limits.field_count} fields.")
         self._advance(end)
-        if head.status >= 200 or head.status == 101:
-            self._begin_body(head)
+        status = head.status
+        if status >= 200 or status == 101:
+            self._begin_body(head, status)
         else:
             self._interim_count += 1
             if self._interim_count > limits.interim_count:
                 self._fail(f"The peer sent more than {limits.interim_count} interim responses.")
-        return ResponseHead(head.status, head.version, head.reason, list(head.fields))
+        return ResponseHead(status, head.version, head.reason, [*fields])
 
-    def _begin_body(self, head: ParsedHead) -> None:
+    def _begin_body(self, head: ParsedHead, status: int) -> None:
         """Decide how the body is delimited: RFC 9112 §6.3."""
-        status = head.status
+        method = self._method
         self.wants_close = head.says_close
+        self._may_persist = head.may_persist and not self._asks_close
         # Whatever follows a switch of protocols or the opening of a tunnel is no body (rule 2).
-        if status == 101 or (self._method == b"CONNECT" and status < 300):
+        if status == 101 or (method == b"CONNECT" and status < 300):
             self._stage = Stage.RAW
-            return
-        self._may_persist = head.is_trusted and not (
-            head.says_close or self._request is None or self._request.asks_close
-        )
         # There is no body, whatever the fields say (rule 1).
-        if status == 204 or status == 304 or self._method == b"HEAD":
+        elif status == 204 or status == 304 or method == b"HEAD":
             self._complete()
         # The fields decide (rules 3 to 8).
         elif head.framing is _FRAMED_BY_LENGTH:
@@ -322,9 +325,9 @@ class Engine:
                 self._complete()
             elif head.length > self._limits.content_length:
                 self._fail(f"The response's Content-Length is larger than {self._limits.content_length}.")
-        elif head.framing is Framing.CHUNKED:
+        elif head.framing is _FRAMED_BY_CHUNKS:
             self._chunks = ChunkedDecoder(self._limits)
-            self._stage = Stage.CHUNKED
+            self._stage = _CHUNKED
         elif head.framing is Framing.UNTIL_CLOSE:
             self.wants_close = True
             self._stage = Stage.UNTIL_CLOSE
@@ -336,15 +339,16 @@ class Engine:
 
         A piece is all that is here of the body. `is_complete` is known with the last one.
         """
-        if self._stage is _LENGTH:
+        stage = self._stage
+        if stage is _LENGTH:
             return self._next_counted()
-        if self._stage is Stage.CHUNKED:
+        if stage is _CHUNKED:
             return self._next_chunks()
-        if self._stage is Stage.UNTIL_CLOSE or self._stage is Stage.RAW:
+        if stage is _COMPLETE:
+            return b""
+        if stage is Stage.UNTIL_CLOSE or stage is Stage.RAW:
             return self._next_unframed()
-        if self._stage is not _COMPLETE:
-            self._refuse("body")
-        return b""
+        return self._refuse("body")
 
     def _next_counted(self) -> bytes | None:
         data = self._data

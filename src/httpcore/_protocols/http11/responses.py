@@ -50,8 +50,8 @@ class ParsedHead:
         "fault",
         "fields",
         "framing",
-        "is_trusted",
         "length",
+        "may_persist",
         "reason",
         "says_close",
         "status",
@@ -66,12 +66,13 @@ class ParsedHead:
             values[name].append(value)
         lengths, codings, options = values.values()
         self.framing, self.length, self.fault = _decide_framing(lengths, codings)
-        # RFC 9112 §6.1: both fields together, or a transfer coding in HTTP/1.0, are marks of a message that
-        # somebody tampered with. It is read, but nothing is read after it.
-        self.is_trusted = not codings or (not lengths and self.version == b"1.1")
         # RFC 9112 §9.3.
         tokens = list_elements(options)
         self.says_close = b"close" in tokens or (self.version == b"1.0" and b"keep-alive" not in tokens)
+        # RFC 9112 §6.1: both fields together, or a transfer coding in HTTP/1.0, are marks of a message that
+        # somebody tampered with. It is read, but nothing is read after it.
+        is_trusted = not codings or (not lengths and self.version == b"1.1")
+        self.may_persist = is_trusted and not self.says_close
 
 
 def read_head(section: bytes, limits: Limits) -> ParsedHead:
