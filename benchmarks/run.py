@@ -158,7 +158,30 @@ def run_scenario(
             row |= {"microseconds": median(found) * 1e6, "ratio": median(ratios[client.name])}
         rows.append(row)
         shown = f"{row['microseconds']:12.1f} µs {row['ratio']:8.2f} ×" if "ratio" in row else client.failure
-        print(f"{title:<30} {client.name:<10} {shown}", flush=True)
+        print(f"{title:<32} {client.name:<10} {shown}", flush=True)
+    return rows
+
+
+def measure_memory(server: NginxServer, cafile: str) -> list[dict]:
+    """Extra memory, and time, of the upload of one large `bytes` object."""
+    rows = []
+    for loop in ("sync", "asyncio"):
+        for tls in (False, True):
+            url = f"https://localhost:{server.tls_port}" if tls else f"http://127.0.0.1:{server.port}"
+            for size in (256, 1024):
+                title = f"{loop}, {size} MiB bytes up, {'TLS' if tls else 'plain'}"
+                script = str(ROOT / "benchmarks" / "memory.py")
+                command = [sys.executable, script, loop, str(size), f"{url}/up/memory", cafile]
+                run = subprocess.run(command, capture_output=True, text=True, check=False)
+                row = {"scenario": title, "client": "ours", "failure": ""}
+                if run.returncode:
+                    row["failure"] = shown = (run.stderr.strip().splitlines() or ["failed"])[-1]
+                else:
+                    extra, seconds = (float(word) for word in run.stdout.split())
+                    row |= {"extra_kib": extra, "seconds": seconds}
+                    shown = f"{extra:12.0f} KiB extra, {seconds:.2f} s"
+                rows.append(row)
+                print(f"{title:<32} {'ours':<10} {shown}", flush=True)
     return rows
 
 
@@ -186,6 +209,8 @@ def main() -> int:
             for scenario in SCENARIOS:
                 if options.only in scenario.title:
                     rows += run_scenario(scenario, server, cafile, rounds, share)
+            if options.only in "memory of a large upload":
+                rows += measure_memory(server, cafile)
     results = ROOT / "benchmarks" / "results"
     results.mkdir(exist_ok=True)
     record = {"python": platform.python_version(), "rounds": rounds, "rows": rows}
