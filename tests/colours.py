@@ -140,6 +140,12 @@ class Client:
         """The summaries of all connections."""
         return [state for states in (await self.info()).values() for state in states]
 
+    async def preconnect(self, url: tuple[bytes, bytes, int | None, bytes], count: int = 1) -> None:
+        if self.colour.is_async:
+            await self.pool.preconnect(url, count)
+        else:
+            self.pool.preconnect(url, count)
+
     async def close(self, drain: float | None = None) -> None:
         if self.colour.is_async:
             await self.pool.aclose(drain)
@@ -165,20 +171,35 @@ class Response:
     async def read(self) -> bytes:
         return b"".join(await self.chunks())
 
+    def reader(self) -> Reader:
+        """What reads chunk by chunk."""
+        return Reader(self)
+
     async def first(self) -> bytes:
         """The first chunk, leaving the rest."""
-        chunk: bytes
-        if self.colour.is_async:
-            chunk = await self.stream.__aiter__().__anext__()
-        else:
-            chunk = next(iter(self.stream))
-        return chunk
+        return await self.reader().next()
 
     async def close(self) -> None:
         if self.colour.is_async:
             await self.stream.aclose()
         else:
             self.stream.close()
+
+
+class Reader:
+    """The one iterator over a response's body, for either colour."""
+
+    def __init__(self, response: Response) -> None:
+        self._is_async = response.colour.is_async
+        self._iterator: Any = response.stream.__aiter__() if self._is_async else iter(response.stream)
+
+    async def next(self) -> bytes:
+        """The next chunk; `b""` at the end."""
+        try:
+            chunk: bytes = await self._iterator.__anext__() if self._is_async else next(self._iterator)
+        except (StopIteration, StopAsyncIteration):
+            return b""
+        return chunk
 
 
 def _drive(awaitable: Awaitable[T]) -> T:

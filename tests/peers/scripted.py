@@ -153,7 +153,8 @@ class Server:
             self._listener.listen(backlog)
             self.port = 0
         else:
-            self._listener = socket.create_server((address, 0), backlog=backlog)
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            self._listener = socket.create_server((address, 0), family=family, backlog=backlog)
             self.port = self._listener.getsockname()[1]
         self.address = address
         self.peers: list[Peer] = []

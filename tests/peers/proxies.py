@@ -1,0 +1,67 @@
+"""Scripts of proxies that do open a tunnel, to a server that listens on loopback."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+from .scripted import Peer, Script
+
+OPEN = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+def tunnel_to(port: int, *, answer: bytes = OPEN) -> Script:
+    """Answer CONNECT, then carry bytes both ways."""
+
+    def script(peer: Peer) -> None:
+        if peer.recv_head():
+            peer.send(answer)
+            relay(peer, port)
+
+    return script
+
+
+def socks_to(port: int) -> Script:
+    """Open any SOCKS5 connection, without asking for a password, then carry bytes both ways (RFC 1928)."""
+
+    def script(peer: Peer) -> None:
+        peer.recv_exactly(peer.recv_exactly(2)[1])
+        peer.send(b"\x05\x00")
+        head = peer.recv_exactly(5)
+        peer.recv_exactly(head[4] + 2)
+        peer.send(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50")
+        relay(peer, port)
+
+    return script
+
+
+def relay(peer: Peer, port: int) -> None:
+    """Carry bytes between a client and a port of loopback until one of them leaves."""
+    with socket.create_connection(("127.0.0.1", port)) as upstream:
+        thread = threading.Thread(target=_carry_back, args=(upstream, peer))
+        thread.start()
+        try:
+            while data := peer.recv():
+                upstream.sendall(data)
+        except OSError:
+            pass
+        finally:
+            _shut(upstream)
+            thread.join()
+
+
+def _carry_back(upstream: socket.socket, peer: Peer) -> None:
+    try:
+        while data := upstream.recv(65536):
+            peer.send(data)
+    except OSError:
+        pass
+    # The origin left: so does the proxy, which wakes the other direction.
+    _shut(peer.sock)
+
+
+def _shut(sock: socket.socket) -> None:
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
