@@ -158,8 +158,10 @@ def describe(exc: ssl.SSLError, peer: str) -> str:
         return f"The certificate of {peer} was not accepted: {exc.verify_message}."
     if isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return f"{peer} closed the connection in the middle of the TLS handshake."
-    reason = (exc.reason or str(exc)).replace("_", " ").lower()
-    hint = _HINTS.get(exc.reason or "")
+    # An error that the ssl module has no name for has OpenSSL's words: `[SSL] its words (_ssl.c:1006)`.
+    name = exc.reason or str(exc).partition("] ")[2].partition(" (_ssl")[0] or str(exc)
+    reason = name.replace("_", " ").lower()
+    hint = _HINTS.get(reason.replace(" ", "_").upper())
     return f"The TLS handshake with {peer} failed: {reason}{f' ({hint})' if hint else ''}."
 
 
