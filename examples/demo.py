@@ -1,13 +1,16 @@
-"""Requests through both pools to a real server on loopback, each with its phases as a waterfall."""
+"""Requests through both pools, and through a proxy, to a real server on loopback, each with its phases as a waterfall."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
+import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import trustme
@@ -62,17 +65,43 @@ class Origin:
     def __enter__(self) -> Origin:
         self._thread.start()
         for port in (self.http, self.https):
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except ConnectionRefusedError:
-                    pass
+            _wait_for(port, self._thread.is_alive)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
+
+
+class Proxy:
+    """proxy.py in a process of its own, on a free port."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port = _free_port()
+        options = ["--hostname", "127.0.0.1", "--port", str(self.port), "--data-dir", str(directory)]
+        self._command = [sys.executable, "-W", "ignore", "-m", "proxy", *options]
+        self._command += ["--num-workers", "1", "--num-acceptors", "1"]
+
+    def __enter__(self) -> Proxy:
+        silence = subprocess.DEVNULL
+        self._process = subprocess.Popen(self._command, stdout=silence, stderr=silence)
+        _wait_for(self.port, lambda: self._process.poll() is None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+def _wait_for(port: int, is_alive: Callable[[], bool]) -> None:
+    """Until the port answers; connecting is the wait."""
+    while is_alive():
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except ConnectionRefusedError:
+            os.sched_yield()
+    raise RuntimeError("A server of the demo ended before it listened.")
 
 
 def _free_port() -> int:
@@ -135,12 +164,31 @@ async def run_async(origin: Origin, context: ssl.SSLContext) -> None:
             report("async", method, url, status, ext, size, waterfall)
 
 
+def run_proxied(origin: Origin, proxy: Proxy, context: ssl.SSLContext) -> None:
+    """Forwarded over http, and through a tunnel over https."""
+    url = (b"http", b"127.0.0.1", proxy.port, b"/")
+    with httpcore.SyncHTTPProxy(url, ssl_context=context) as pool:
+        for method, target, _ in requests(origin)[:4]:
+            waterfall = Waterfall()
+            headers = [(b"Host", b"localhost:%d" % target[2])]
+            status, _, content, ext = pool.request(
+                method, target, headers, None, {"timeout": {"read": 5.0}, "trace": waterfall}
+            )
+            size = sum(len(chunk) for chunk in content)
+            report("proxy", method, target, status, ext, size, waterfall)
+
+
 def main() -> int:
-    with tempfile.TemporaryDirectory() as directory, Origin(Path(directory)) as origin:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Origin(Path(directory)) as origin,
+        Proxy(Path(directory)) as proxy,
+    ):
         context = ssl.create_default_context()
         origin.authority.configure_trust(context)
         run_sync(origin, context)
         asyncio.run(run_async(origin, context))
+        run_proxied(origin, proxy, context)
     return 0
 
 
