@@ -24,14 +24,13 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..._exceptions import LocalProtocolError, RemoteProtocolError
+from ..._types import Buffer
 from .bodies import ChunkedDecoder, ChunkStage
 from .fields import Field
 from .limits import DEFAULT_LIMITS, Limits
 from .requests import CHUNKED, RequestFields, check_request_line, encode_fields
 from .responses import Framing, ParsedHead, ResponseHead, read_head, try_read_plain_head
 from .sections import SectionScanner
-
-Buffer = bytes | bytearray | memoryview
 
 JOIN_SIZE = 16 * 1024
 """Bytes up to which a chunk is copied to be sent in one piece with its framing."""

@@ -66,12 +66,9 @@ def _bound(text: bytes) -> str:
     return f"{text[:_SHOWN_SIZE]!r}... ({len(text)} bytes)"
 
 
-def list_elements(values: list[bytes]) -> list[bytes]:
-    """The elements, lower-cased, of a list that may span several lines; empty ones do not count
-    (RFC 9110 §5.6.1)."""
-    if not values:
-        return []
-    elements = [element.strip(BLANKS) for element in b",".join(values).lower().split(b",")]
+def list_elements(value: bytes) -> list[bytes]:
+    """The elements of a list, in lower case; empty ones do not count (RFC 9110 §5.6.1)."""
+    elements = [element.strip(BLANKS) for element in value.lower().split(b",")]
     return [element for element in elements if element]
 
 

@@ -109,8 +109,8 @@ def _encode(headers: tuple[Field, ...]) -> tuple[RequestFields, bool]:
     fields = RequestFields(
         block,
         length=_decide_length(special[b"content-length"], special[b"transfer-encoding"]),
-        expects_continue=b"100-continue" in list_elements(special[b"expect"]),
-        asks_close=b"close" in list_elements(special[b"connection"]),
+        expects_continue=b"100-continue" in list_elements(b",".join(special[b"expect"])),
+        asks_close=b"close" in list_elements(b",".join(special[b"connection"])),
     )
     return fields, is_secret
 

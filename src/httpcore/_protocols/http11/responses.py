@@ -43,6 +43,10 @@ class Framing(enum.Enum):
     FAULTY = "nowhere certain"
 
 
+# Up to Python 3.11 a member costs as much as a call when it is looked up in its class.
+_LENGTH, _CHUNKED, _UNTIL_CLOSE = Framing.LENGTH, Framing.CHUNKED, Framing.UNTIL_CLOSE
+
+
 class ParsedHead:
     """A head and what follows from it, whatever the request was. Shared, so nobody may change it."""
 
@@ -61,14 +65,19 @@ class ParsedHead:
     def __init__(self, status_line: _StatusLine, fields: list[Field], framing_fields: list[Field]) -> None:
         self.status, self.version, self.reason = status_line
         self.fields = tuple(fields)
-        values: dict[bytes, list[bytes]] = {name: [] for name in _FRAMING_FIELDS}
+        lengths: list[bytes] = []
+        codings: list[bytes] = []
+        options: list[bytes] = []
         for name, value in framing_fields:
-            values[name].append(value)
-        lengths, codings, options = values.values()
+            if name == b"content-length":
+                lengths.append(value)
+            elif name == b"transfer-encoding":
+                codings.append(value)
+            else:
+                options += list_elements(value)
         self.framing, self.length, self.fault = _decide_framing(lengths, codings)
         # RFC 9112 §9.3.
-        tokens = list_elements(options)
-        self.says_close = b"close" in tokens or (self.version == b"1.0" and b"keep-alive" not in tokens)
+        self.says_close = b"close" in options or (self.version == b"1.0" and b"keep-alive" not in options)
         # RFC 9112 §6.1: both fields together, or a transfer coding in HTTP/1.0, are marks of a message that
         # somebody tampered with. It is read, but nothing is read after it.
         is_trusted = not codings or (not lengths and self.version == b"1.1")
@@ -177,12 +186,16 @@ def _decide_framing(lengths: list[bytes], codings: list[bytes]) -> tuple[Framing
     """RFC 9112 §6.3, rules 3 to 8, as framing, length and fault. A fault may be of no consequence: rules 1
     and 2 come first, and they are the engine's."""
     if codings:
-        if list_elements(codings) == [b"chunked"]:
-            return Framing.CHUNKED, 0, ""
-        coding = quote(b", ".join(codings))
-        return Framing.FAULTY, 0, f"The response's Transfer-Encoding {coding} is not one single 'chunked'."
+        coding = b", ".join(codings)
+        if list_elements(coding) == [b"chunked"]:
+            return _CHUNKED, 0, ""
+        return (
+            Framing.FAULTY,
+            0,
+            f"The response's Transfer-Encoding {quote(coding)} is not one single 'chunked'.",
+        )
     if not lengths:
-        return Framing.UNTIL_CLOSE, 0, ""
+        return _UNTIL_CLOSE, 0, ""
     value = b",".join(lengths)
     length = parse_length(value)
     if length is None:
@@ -192,4 +205,4 @@ def _decide_framing(lengths: list[bytes], codings: list[bytes]) -> tuple[Framing
             return Framing.FAULTY, 0, f"The response's Content-Length values differ: {quote(value)}."
         if length is None:
             return Framing.FAULTY, 0, f"The response's Content-Length {quote(value)} is not a valid number."
-    return Framing.LENGTH, length, ""
+    return _LENGTH, length, ""

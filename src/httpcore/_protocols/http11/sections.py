@@ -32,17 +32,21 @@ class SectionScanner:
 
     def find_end(self, data: bytes | bytearray, at: int) -> int:
         """The offset behind the section that begins at `at`; -1 while its end is not here."""
+        limit = self._limits.field_size
         line_at = at + self._line_at
         searched = at + self.searched
         while (end := data.find(b"\n", searched)) >= 0:
             size = end - line_at
             if size == 0 or (size == 1 and data[line_at] == 0x0D):
-                self._check(end + 1 - at, 0)
+                self._check_size(end + 1 - at)
                 self._line_at = self.searched = 0
                 return end + 1
-            self._check(end + 1 - at, size)
+            if size > limit:
+                break
             searched = line_at = end + 1
-        self._check(len(data) - at, len(data) - line_at)
+        if len(data) - line_at > limit:
+            raise RemoteProtocolError(f"A line of the {self._what} is longer than {limit} bytes.")
+        self._check_size(len(data) - at)
         # What can only be refused is refused now: its end may never come.
         if _find_stray(data, max(at, at + self.searched - 1)):
             raise RemoteProtocolError(f"The {self._what} holds a control character or a bare CR.")
@@ -50,12 +54,10 @@ class SectionScanner:
         self.searched = len(data) - at
         return -1
 
-    def _check(self, section_size: int, line_size: int) -> None:
-        limits = self._limits
-        if line_size > limits.field_size:
-            raise RemoteProtocolError(f"A line of the {self._what} is longer than {limits.field_size} bytes.")
-        if section_size > limits.head_size:
-            raise RemoteProtocolError(f"The {self._what} is larger than {limits.head_size} bytes.")
+    def _check_size(self, size: int) -> None:
+        limit = self._limits.head_size
+        if size > limit:
+            raise RemoteProtocolError(f"The {self._what} is larger than {limit} bytes.")
 
 
 _find_stray = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)").search
