@@ -308,6 +308,9 @@ class Ledger(Generic[C]):
         origin = place.origin
         place.idle_since = now
         if len(place.holders) >= place.capacity:
+            # A peer that for now takes no exchange at all (RFC 9113 §5.1.2) leaves an idle connection.
+            if not place.holders:
+                self._idle(place, now)
             return
         if origin.waiters:
             ticket = next(iter(origin.waiters))
