@@ -25,7 +25,8 @@ def get():
 assert get() == b"/a"
 child = os.fork()
 if child == 0:
-    pool.close()
+    if sys.argv[2] == "close":
+        pool.close()
     assert get() == b"/a"
     pool.close()
     os._exit(0)
@@ -34,5 +35,6 @@ assert get() == b"/a"
 pool.close()
 """
     with Server(serve) as server:
-        subprocess.run([sys.executable, "-c", program, str(server.port)], check=True)
-        assert server.accepted == 2
+        for number, first in enumerate(("close", "use")):
+            subprocess.run([sys.executable, "-c", program, str(server.port), first], check=True)
+            assert server.accepted == 2 * (number + 1)

@@ -69,6 +69,8 @@ class SyncStream:
     def try_send(self, data: Buffer) -> int:
         if self._is_aborted:
             raise WriteError("The connection was closed while it was being written to.")
+        if self._owner != _process:
+            raise WriteError("The connection belongs to the process that this one was forked from.")
         try:
             sent = self._sock.send(data, _DONTWAIT) if _DONTWAIT is not None else self._sock.send(data)
         except (BlockingIOError, InterruptedError):
@@ -112,6 +114,8 @@ class SyncStream:
     def _receive(self, limit: int, flags: int) -> bytes | None:
         if self._is_aborted:
             raise ReadError("The connection was closed while it was being read.")
+        if self._owner != _process:
+            raise ReadError("The connection belongs to the process that this one was forked from.")
         self._inside += 1
         try:
             data = self._sock.recv(limit, flags)
