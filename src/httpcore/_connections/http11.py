@@ -469,7 +469,13 @@ class HTTP11Exchange:
         """End the exchange where it is; a small rest of the body that is here already is thrown away."""
         if self._stage is not Stage.OPEN:
             return
-        if self._drain():
+        try:
+            is_drained = self._drain()
+        except BaseException as exc:
+            # Interrupted: who closed it will not come again.
+            self.fail(exc)
+            raise
+        if is_drained:
             self._finish()
         else:
             self._stage = Stage.CLOSED
