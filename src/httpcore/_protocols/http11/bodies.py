@@ -19,7 +19,7 @@ import enum
 import re
 
 from ..._exceptions import RemoteProtocolError
-from .fields import Field, quote
+from ..fields import Field, quote
 from .limits import FREE_CHUNK_LINE, Limits
 from .sections import SectionScanner, parse_field, split_lines, unfold
 

@@ -25,10 +25,11 @@ from typing import NoReturn
 
 from ..._exceptions import LocalProtocolError, RemoteProtocolError
 from ..._types import Buffer
+from ..fields import Field
+from ..requests import CHUNKED, check_request_line
 from .bodies import ChunkedDecoder, ChunkStage
-from .fields import Field
 from .limits import DEFAULT_LIMITS, Limits
-from .requests import CHUNKED, RequestFields, check_request_line, encode_fields
+from .requests import RequestFields, encode_fields
 from .responses import Framing, ParsedHead, ResponseHead, read_head, try_read_plain_head
 from .sections import SectionScanner
 

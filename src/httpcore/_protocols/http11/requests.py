@@ -9,26 +9,20 @@ fields are remembered, as far as they are short and speak of no credentials.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from ..._exceptions import LocalProtocolError
-from .fields import (
+from ..fields import (
     BLANKS,
     CONTROLS,
     Field,
     find_control,
     find_name,
-    is_token,
     list_elements,
-    parse_length,
     quote,
     quote_field,
 )
-from .limits import DEFAULT_LIMITS
-
-CHUNKED = -1
-"""The `length` of a request body that is sent in chunks."""
+from ..requests import decide_length
 
 
 class RequestFields:
@@ -45,24 +39,6 @@ class RequestFields:
         """Whether the fields speak of a body at all."""
         self.expects_continue = expects_continue and self.length != 0
         self.asks_close = asks_close
-
-
-def check_request_line(method: bytes, target: bytes) -> None:
-    """Raise `LocalProtocolError` unless method and target arrive as what they are.
-
-    RFC 9112 §3.2 wants ASCII. Bytes above it are not ours to judge: the target goes out as it is, and servers
-    take them. The form of the target (§3.2.1 to §3.2.4) is the business of who chose the route.
-    """
-    if method not in _METHODS and not is_token(method):
-        raise LocalProtocolError(f"The request method {quote(method)} is not a token.")
-    if not _is_target(target):
-        flaw = "holds a blank or a control character" if target else "is empty"
-        raise LocalProtocolError(f"The request target {quote(target)} {flaw}.")
-
-
-_METHODS = frozenset(b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".split())
-
-_is_target = re.compile(rb"[\x21-\x7e\x80-\xff]+").fullmatch
 
 
 def encode_fields(headers: Sequence[Field]) -> RequestFields:
@@ -108,7 +84,7 @@ def _encode(headers: tuple[Field, ...]) -> tuple[RequestFields, bool]:
     _check_host(special[b"host"])
     fields = RequestFields(
         block,
-        length=_decide_length(special[b"content-length"], special[b"transfer-encoding"]),
+        length=decide_length(special[b"content-length"], special[b"transfer-encoding"]),
         expects_continue=b"100-continue" in list_elements(b",".join(special[b"expect"])),
         asks_close=b"close" in list_elements(b",".join(special[b"connection"])),
     )
@@ -133,23 +109,3 @@ def _check_host(values: list[bytes]) -> None:
         raise LocalProtocolError(f"The request has {len(values)} Host headers; HTTP/1.1 allows one.")
     if b" " in values[0] or b"\t" in values[0]:
         raise LocalProtocolError(f"The Host header {quote(values[0])} holds a blank.")
-
-
-def _decide_length(lengths: list[bytes], codings: list[bytes]) -> int | None:
-    """Bytes of the body, `CHUNKED`, or `None` when neither field is there (RFC 9112 §6.2)."""
-    if lengths and codings:
-        raise LocalProtocolError("The request has both a Content-Length and a Transfer-Encoding header.")
-    if codings:
-        if [coding.lower() for coding in codings] != [b"chunked"]:
-            value = quote(b", ".join(codings))
-            raise LocalProtocolError(f"The request's Transfer-Encoding {value} is not one single 'chunked'.")
-        return CHUNKED
-    if not lengths:
-        return None
-    if len(lengths) > 1:
-        raise LocalProtocolError(f"The request has {len(lengths)} Content-Length headers.")
-    length = parse_length(lengths[0])
-    if length is None or length > DEFAULT_LIMITS.content_length:
-        value = quote(lengths[0])
-        raise LocalProtocolError(f"The request's Content-Length {value} is not a number below 2^63.")
-    return length

@@ -14,7 +14,7 @@ import enum
 import re
 
 from ..._exceptions import RemoteProtocolError
-from .fields import BLANKS, Field, list_elements, parse_length, quote
+from ..fields import BLANKS, Field, list_elements, parse_length, quote
 from .limits import Limits
 from .sections import parse_field, split_lines, unfold
 

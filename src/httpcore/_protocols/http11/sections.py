@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 
 from ..._exceptions import RemoteProtocolError
-from .fields import BLANKS, Field, Name, find_control, find_name, quote, quote_field
+from ..fields import BLANKS, Field, Name, find_control, find_name, quote, quote_field
 from .limits import Limits
 
 
