@@ -40,7 +40,7 @@ class Colour:
     def run(self, function: Callable[..., Awaitable[T]], *arguments: object) -> T:
         """Run an async test body to its end."""
         if self.name == "sync":
-            return _drive(function(*arguments))
+            return drive(function(*arguments))
         if self.name == "trio":
             return trio.run(function, *arguments)
         if self.name.startswith("anyio-"):
@@ -202,7 +202,8 @@ class Reader:
         return chunk
 
 
-def _drive(awaitable: Awaitable[T]) -> T:
+def drive(awaitable: Awaitable[T]) -> T:
+    """The result of what never suspends."""
     iterator = awaitable.__await__()
     try:
         next(iterator)
@@ -224,7 +225,7 @@ def _run_threads(functions: Sequence[Callable[[], Awaitable[object]]]) -> None:
 
     def run(function: Callable[[], Awaitable[object]]) -> None:
         try:
-            _drive(function())
+            drive(function())
         except BaseException as exc:
             errors.append(exc)
 

@@ -21,16 +21,21 @@ def tunnel_to(port: int, *, answer: bytes = OPEN) -> Script:
     return script
 
 
-def socks_to(port: int) -> Script:
-    """Open any SOCKS5 connection, without asking for a password, then carry bytes both ways (RFC 1928)."""
+def socks_to(port: int | None = None) -> Script:
+    """Open a SOCKS5 connection to `port`, or to the one asked for; no password (RFC 1928)."""
 
     def script(peer: Peer) -> None:
-        peer.recv_exactly(peer.recv_exactly(2)[1])
+        greeting = peer.recv_exactly(2)
+        if len(greeting) < 2:
+            return
+        peer.recv_exactly(greeting[1])
         peer.send(b"\x05\x00")
         head = peer.recv_exactly(5)
-        peer.recv_exactly(head[4] + 2)
+        if len(head) < 5:
+            return
+        asked = peer.recv_exactly(head[4] + 2)[-2:]
         peer.send(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50")
-        relay(peer, port)
+        relay(peer, int.from_bytes(asked, "big") if port is None else port)
 
     return script
 

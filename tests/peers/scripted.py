@@ -47,7 +47,7 @@ class Peer:
                 return b""
             data += piece
         end = data.index(mark) + len(mark)
-        self._push_back(data[end:])
+        self.unread(data[end:])
         return data[:end]
 
     def recv_exactly(self, size: int) -> bytes:
@@ -57,7 +57,7 @@ class Peer:
             if not piece:
                 return data
             data += piece
-        self._push_back(data[size:])
+        self.unread(data[size:])
         return data[:size]
 
     def recv_head(self) -> bytes:
@@ -128,7 +128,8 @@ class Peer:
         while head := self.recv_request()[0]:
             self.answer(head.split(b" ")[1])
 
-    def _push_back(self, data: bytes) -> None:
+    def unread(self, data: bytes) -> None:
+        """Have it received again."""
         self._buffer = data + self._buffer
         self.received = self.received[: len(self.received) - len(data)]
 

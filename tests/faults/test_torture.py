@@ -1,0 +1,60 @@
+"""Every step of every reference exchange fails once, in each way that it can."""
+
+from __future__ import annotations
+
+import pytest
+
+import httpcore
+
+from ..colours import Colour
+from ..peers.faulty import Fault, FaultyBackend, Interrupt
+from .exchanges import EXCHANGES, Exchange, Scene, scene_of
+from .rows import row
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+ALLOWED: dict[Fault, tuple[type[BaseException], ...]] = {
+    Fault.ERROR: (httpcore.NetworkError, httpcore.ProxyError),
+    Fault.END: (httpcore.RemoteProtocolError, httpcore.NetworkError, httpcore.ProxyError),
+    # What a kernel may do at any time, and nobody may notice.
+    Fault.PARTIAL: (),
+    Fault.NOTHING: (),
+    Fault.TIMEOUT: (httpcore.TimeoutException, httpcore.ProxyError),
+    Fault.INTERRUPT: (Interrupt,),
+    Fault.INTERRUPT_AFTER: (Interrupt,),
+}
+"""What an exchange may end with, if it does not succeed in spite of the fault."""
+
+
+def test_there_are_enough_exchanges() -> None:
+    assert len(EXCHANGES) >= 24
+
+
+@row("RTM-04")
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_each_step_fails_once(colour: Colour, exchange: str) -> None:
+    with scene_of(exchange) as scene:
+        for fault in Fault:
+            colour.run(_torture, colour, scene, EXCHANGES[exchange], fault)
+
+
+async def _torture(colour: Colour, scene: Scene, exchange: Exchange, fault: Fault) -> None:
+    """Let step 1 of the exchange fail, then step 2, and so on to its end."""
+    for k in range(1, 2000):
+        backend = FaultyBackend(colour, fault, at=k)
+        async with scene.create_client(colour, backend=backend):
+            is_interrupted = False
+            try:
+                await exchange(scene)
+            except ALLOWED[fault] as exc:
+                is_interrupted = isinstance(exc, Interrupt)
+            has_struck = backend.count >= k
+            backend.is_armed = False
+            # Nobody swallows what came out of nowhere.
+            assert is_interrupted is (has_struck and Interrupt in ALLOWED[fault]), k
+            scene.check_figures()
+            await scene.next_request()
+            scene.check_sockets()
+        if not has_struck:
+            return
+    raise AssertionError("the exchange never completed")

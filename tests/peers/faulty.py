@@ -1,0 +1,188 @@
+"""A backend that fails on purpose: its k-th verb errs, ends, times out, does half of it, or is interrupted.
+
+It wraps a real backend, so everything but that one verb is real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NoReturn
+
+import trio
+
+from httpcore import ReadError, WriteError
+from httpcore._backends.auto import load
+
+from ..colours import Colour
+
+
+class Fault(enum.Enum):
+    ERROR = "the connection breaks"
+    END = "the peer ends the connection"
+    PARTIAL = "one byte is sent or received"
+    NOTHING = "the kernel takes or has nothing, and waking was for nothing"
+    TIMEOUT = "the deadline passes"
+    INTERRUPT = "an exception out of nowhere, before the verb"
+    INTERRUPT_AFTER = "an exception out of nowhere, when the verb is done"
+
+
+INTERRUPTS = (Fault.INTERRUPT, Fault.INTERRUPT_AFTER)
+
+
+class Interrupt(BaseException):
+    """What KeyboardInterrupt is like."""
+
+
+class FaultyBackend:
+    """`at` is the number of the verb that meets the fault, counted from 1.
+
+    Only verbs of the task, or the thread, that made it are counted: an interrupt in a callback of the loop would
+    be the loop's. `is_armed` turns it off; `count` says how far it got.
+    """
+
+    def __init__(self, colour: Colour, fault: Fault, *, at: int) -> None:
+        kind = "trio" if colour.is_trio else "asyncio" if colour.is_async else "sync"
+        self._inner: Any = load(kind)
+        self.fault = fault
+        self.at = at
+        self.count = 0
+        self.is_armed = True
+        self._is_async = colour.is_async
+        self._is_trio = colour.is_trio
+        self._owner = self._whoever_runs()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def strikes(self) -> bool:
+        """Count a verb; whether it is the one."""
+        if not self.is_armed or self._whoever_runs() != self._owner:
+            return False
+        self.count += 1
+        return self.count == self.at
+
+    def _whoever_runs(self) -> object:
+        if self._is_trio:
+            return trio.lowlevel.current_task()
+        return asyncio.current_task() if self._is_async else threading.get_ident()
+
+    def create_parker(self) -> Any:
+        return _Parker(self, self._inner.create_parker())
+
+    async def adopt(self, sock: Any) -> Any:
+        strikes = self.strikes()
+        if strikes and self.fault is Fault.INTERRUPT:
+            sock.close()
+            raise Interrupt
+        stream = _Stream(self, await self._inner.adopt(sock))
+        if strikes and self.fault is Fault.INTERRUPT_AFTER:
+            stream.abort()
+            raise Interrupt
+        return stream
+
+    async def wait_writable(self, sockets: Sequence[Any], deadline: float | None) -> Any:
+        if self.strikes():
+            if self.fault is Fault.NOTHING:
+                return ()
+            if self.fault in INTERRUPTS:
+                await _interrupt(self.fault, self._inner.wait_writable, sockets, deadline)
+        return await self._inner.wait_writable(sockets, deadline)
+
+    async def checkpoint(self) -> None:
+        if self.strikes() and self.fault in INTERRUPTS:
+            await _interrupt(self.fault, self._inner.checkpoint)
+        await self._inner.checkpoint()
+
+
+async def _interrupt(fault: Fault, verb: Callable[..., Awaitable[object]], *arguments: object) -> NoReturn:
+    """Raise, before the verb or as soon as it is done, whatever came of it."""
+    try:
+        if fault is Fault.INTERRUPT_AFTER:
+            await verb(*arguments)
+    finally:
+        raise Interrupt
+
+
+class _Parker:
+    def __init__(self, backend: FaultyBackend, inner: Any) -> None:
+        self._backend = backend
+        self._inner = inner
+
+    async def park(self, deadline: float | None) -> Any:
+        if self._backend.strikes():
+            fault = self._backend.fault
+            if fault in INTERRUPTS:
+                await _interrupt(fault, self._inner.park, deadline)
+            if fault is Fault.TIMEOUT:
+                return False
+        return await self._inner.park(deadline)
+
+    def unpark(self, *, foreign: bool = False) -> None:
+        self._inner.unpark(foreign=foreign)
+
+
+class _Stream:
+    def __init__(self, backend: FaultyBackend, inner: Any) -> None:
+        self._backend = backend
+        self._inner = inner
+        self._is_ended = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def try_send(self, data: Any) -> Any:
+        if not self._backend.strikes():
+            return self._inner.try_send(data)
+        fault = self._backend.fault
+        if fault is Fault.ERROR:
+            self._inner.abort()
+            raise WriteError("Sending failed: the test says so.")
+        if fault is Fault.PARTIAL:
+            return self._inner.try_send(bytes(data[:1]))
+        if fault is Fault.NOTHING:
+            return 0
+        if fault is Fault.INTERRUPT:
+            raise Interrupt
+        try:
+            return self._inner.try_send(data)
+        finally:
+            if fault is Fault.INTERRUPT_AFTER:
+                raise Interrupt
+
+    def try_receive(self, limit: int) -> Any:
+        if self._is_ended:
+            return b""
+        if not self._backend.strikes():
+            return self._inner.try_receive(limit)
+        fault = self._backend.fault
+        if fault is Fault.ERROR:
+            self._inner.abort()
+            raise ReadError("Receiving failed: the test says so.")
+        if fault is Fault.END:
+            self._is_ended = True
+            return b""
+        if fault is Fault.NOTHING:
+            return None
+        if fault is Fault.INTERRUPT:
+            raise Interrupt
+        try:
+            return self._inner.try_receive(1 if fault is Fault.PARTIAL else limit)
+        finally:
+            if fault is Fault.INTERRUPT_AFTER:
+                raise Interrupt
+
+    async def wait(self, readable: bool, writable: bool, deadline: float | None) -> Any:
+        if self._is_ended:
+            return True
+        if self._backend.strikes():
+            fault = self._backend.fault
+            if fault in INTERRUPTS:
+                await _interrupt(fault, self._inner.wait, readable, writable, deadline)
+            if fault is Fault.TIMEOUT:
+                return False
+            if fault is Fault.NOTHING:
+                return True
+        return await self._inner.wait(readable, writable, deadline)
