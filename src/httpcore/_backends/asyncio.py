@@ -110,8 +110,11 @@ class AsyncioStream(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._is_paused = False
-        if self._writer is not None and not self._writer.done():
-            self._writer.set_result(True)
+        if self._writer is not None:
+            if not self._writer.done():
+                self._writer.set_result(True)
+        elif self._watcher is not None:
+            self._watcher()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and not self._is_aborted:
@@ -248,8 +251,26 @@ class AsyncioStream(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def watch(self, callback: Callable[[], None] | None) -> None:
+    def watch(self, callback: Callable[[], None] | None) -> bool:
         self._watcher = callback
+        return True
+
+    def call_soon(self, callback: Callable[[], None], *, foreign: bool = False) -> bool:
+        try:
+            if foreign:
+                self._loop.call_soon_threadsafe(callback)
+            else:
+                self._loop.call_soon(callback)
+        except RuntimeError:
+            # The loop is closed.
+            return False
+        return True
+
+    def nudge(self) -> bool:
+        for waiter in (self._reader, self._writer):
+            if waiter is not None and not waiter.done():
+                waiter.set_result(True)
+        return True
 
     def has_news(self) -> bool:
         if self._is_lost or self._is_ended or self._is_aborted:

@@ -38,11 +38,21 @@ class Stream(Protocol):
     def abort(self) -> None:
         """Close at once, from any thread, a finaliser too; idempotent. Who waits is woken with an error."""
 
-    def watch(self, callback: Callable[[], None] | None) -> None:
-        """Call `callback` whenever something arrives (bytes, end, error) while nobody waits.
+    def watch(self, callback: Callable[[], None] | None) -> bool:
+        """Have `callback` called whenever something arrives (bytes, end, error), or can be sent again, while
+        nobody waits for it. `None` ends it.
 
-        A help that a loop gives; where there is no loop nothing is called. `None` ends it.
+        A help that a loop gives: `False` where there is none, and nothing is ever called.
         """
+
+    def call_soon(self, callback: Callable[[], None], *, foreign: bool = False) -> bool:
+        """Have the loop call back once, at the end of its turn; `False` where there is no loop to do it.
+
+        `foreign` says that the call may come from another thread, a finaliser or a signal handler.
+        """
+
+    def nudge(self) -> bool:
+        """Wake whoever waits, without cause, to look again; `False` where that cannot be done."""
 
     def has_news(self) -> bool:
         """Whether something has arrived that the loop has not delivered yet, so that `try_receive` misses it.

@@ -171,8 +171,16 @@ class SyncStream:
         else:
             self._sock.close()
 
-    def watch(self, callback: Callable[[], None] | None) -> None:
-        """No loop, nobody to call back: a dead connection is found when it is looked at."""
+    def watch(self, callback: Callable[[], None] | None) -> bool:
+        # No loop, nobody to call back: a dead connection is found when it is looked at.
+        return False
+
+    def call_soon(self, callback: Callable[[], None], *, foreign: bool = False) -> bool:
+        return False
+
+    def nudge(self) -> bool:
+        # A thread inside the kernel hears nothing but the kernel.
+        return False
 
     def has_news(self) -> bool:
         return False

@@ -82,8 +82,22 @@ class TrioStream:
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
 
-    def watch(self, callback: Callable[[], None] | None) -> None:
-        """trio calls nobody back: a dead connection is found when it is looked at."""
+    def watch(self, callback: Callable[[], None] | None) -> bool:
+        # trio calls nobody back: a dead connection is found when it is looked at.
+        return False
+
+    def call_soon(self, callback: Callable[[], None], *, foreign: bool = False) -> bool:
+        try:
+            self._token.run_sync_soon(callback)
+        except trio.RunFinishedError:
+            return False
+        return True
+
+    def nudge(self) -> bool:
+        # Who waits is told that the socket is being closed, and looks again.
+        if not self._is_aborted:
+            trio.lowlevel.notify_closing(self._sock)
+        return True
 
     def has_news(self) -> bool:
         return False

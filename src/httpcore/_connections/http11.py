@@ -23,7 +23,7 @@ from .._exceptions import ReadError, ReadTimeout, RemoteProtocolError, WriteErro
 from .._protocols.http11 import Engine, ResponseHead
 from .._types import Buffer, Headers
 from .errors import mark_sent
-from .requests import Claim, Fate, Request, Response
+from .requests import NOBODY, Claim, Fate, Keeper, Request, Response
 from .trace import Info, Trace
 
 RECEIVE_SIZE = 64 * 1024
@@ -52,7 +52,7 @@ class HTTP11Connection:
 
     capacity = 1
 
-    __slots__ = ("checkpoint", "engine", "is_busy", "on_gone", "peer", "stream")
+    __slots__ = ("checkpoint", "engine", "is_busy", "keeper", "peer", "stream")
 
     def __init__(self, stream: Stream, *, peer: str, checkpoint: Callable[[], Awaitable[None]]) -> None:
         self.stream = stream
@@ -61,7 +61,7 @@ class HTTP11Connection:
         self.checkpoint = checkpoint
         # No reference to the exchange itself: an abandoned response must be found by the collector.
         self.is_busy = False
-        self.on_gone: Callable[[], None] = _ignore
+        self.keeper: Keeper = NOBODY
         stream.watch(self._notice)
 
     def describe(self) -> str:
@@ -105,7 +105,7 @@ class HTTP11Connection:
         """Something arrived and nobody waits for it; between exchanges that is the end."""
         if not self.is_busy and not self.is_ready():
             self.close()
-            self.on_gone()
+            self.keeper.gone()
 
 
 class Stage(enum.Enum):
@@ -526,7 +526,3 @@ class HTTP11Exchange:
         limit = self._request.timeouts.describe(seconds)
         way = "from" if error is ReadTimeout else "at"
         return error(f"{what} {way} {self._connection.peer} within {limit}.")
-
-
-def _ignore() -> None:
-    pass

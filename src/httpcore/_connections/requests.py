@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from typing import Protocol
 
 from .._types import HeaderFields
@@ -134,6 +133,34 @@ class Claim(Protocol):
         """This exchange failed; the connection goes on with others."""
 
 
+class Keeper(Protocol):
+    """Who keeps a connection, and is told what becomes of it: from any thread, and outside any exchange."""
+
+    def resized(self, capacity: int) -> None:
+        """From now on `capacity` exchanges fit at once."""
+
+    def retired(self) -> None:
+        """It takes no new exchange; those that run go on."""
+
+    def gone(self) -> None:
+        """It is closed."""
+
+
+class _Nobody:
+    def resized(self, capacity: int) -> None:
+        pass
+
+    def retired(self) -> None:
+        pass
+
+    def gone(self) -> None:
+        pass
+
+
+NOBODY: Keeper = _Nobody()
+"""Keeps connections that are just being opened."""
+
+
 class ResponseBody(Protocol):
     """The response half of an exchange, as the interfaces read it."""
 
@@ -178,8 +205,7 @@ class Response:
 class Connection(Protocol):
     """An open connection, whatever its protocol."""
 
-    on_gone: Callable[[], None]
-    """Called when the connection finds itself of no more use while it is idle."""
+    keeper: Keeper
 
     @property
     def capacity(self) -> int:

@@ -107,8 +107,14 @@ class TLSStream:
         self._is_aborted = True
         self._inner.abort()
 
-    def watch(self, callback: Callable[[], None] | None) -> None:
-        self._inner.watch(callback)
+    def watch(self, callback: Callable[[], None] | None) -> bool:
+        return self._inner.watch(callback)
+
+    def call_soon(self, callback: Callable[[], None], *, foreign: bool = False) -> bool:
+        return self._inner.call_soon(callback, foreign=foreign)
+
+    def nudge(self) -> bool:
+        return self._inner.nudge()
 
     def has_news(self) -> bool:
         return self._inner.has_news()

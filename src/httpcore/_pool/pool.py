@@ -76,6 +76,25 @@ class Claim(Ticket[Connection]):
             self._is_ended = True
 
 
+class Holder:
+    """Tells the ledger what becomes of the connection in a place."""
+
+    __slots__ = ("_place", "_pool")
+
+    def __init__(self, pool: Pool, place: Place[Connection]) -> None:
+        self._pool = pool
+        self._place = place
+
+    def resized(self, capacity: int) -> None:
+        self._pool.post(self._pool.ledger.resize, self._place, capacity)
+
+    def retired(self) -> None:
+        self._pool.post(self._pool.ledger.retire, self._place)
+
+    def gone(self) -> None:
+        self._pool.post(self._pool.ledger.remove, self._place)
+
+
 class Pool:
     def __init__(
         self, connector: Connector, limits: Limits, *, find_backend: Callable[[], Backend], replay: bool
@@ -167,8 +186,8 @@ class Pool:
                 await backend.checkpoint()
             if connection.is_ready():
                 return connection
-            connection.close()
-            self.post(self.ledger.remove, place)
+            # What still runs on it may end; with the last exchange it is closed.
+            self.post(self.ledger.retire, place)
             self.post(self.ledger.abandon, claim)
 
     async def _wait(
@@ -201,7 +220,7 @@ class Pool:
         connection: Connection | None = None
         try:
             connection = await self.connector.open(route, backend, timeouts=timeouts, trace=trace)
-            connection.on_gone = lambda: self.post(self.ledger.remove, place)
+            connection.keeper = Holder(self, place)
             is_wanted = self._locked(self._opened, place, connection, monotonic())
             self._settle()
         except BaseException as exc:
