@@ -51,7 +51,7 @@ def test_closing_wakes_a_blocked_reader() -> None:
         thread = threading.Thread(target=read, args=(stream,))
         thread.start()
         connection: Any = next(iter(pool._pool.ledger.places)).connection
-        while not connection.stream._inside:
+        while not connection.stream._is_receiving:
             pass
         pool.close()
         thread.join(5)

@@ -272,6 +272,9 @@ class AsyncioStream(asyncio.BufferedProtocol):
                 waiter.set_result(True)
         return True
 
+    def is_quiet(self) -> bool:
+        return not (self._buffer is not None or self._is_ended or self._is_lost or self._is_aborted)
+
     def has_news(self) -> bool:
         if self._is_lost or self._is_ended or self._is_aborted:
             return False

@@ -54,6 +54,12 @@ class Stream(Protocol):
     def nudge(self) -> bool:
         """Wake whoever waits, without cause, to look again; `False` where that cannot be done."""
 
+    def is_quiet(self) -> bool:
+        """Whether nothing is here to be received, not even the end: the cheapest look there is.
+
+        `False` says only that `try_receive` is worth a call.
+        """
+
     def has_news(self) -> bool:
         """Whether something has arrived that the loop has not delivered yet, so that `try_receive` misses it.
 

@@ -20,6 +20,8 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from math import ceil
 from time import monotonic
 from typing import TypeVar
 
@@ -27,17 +29,29 @@ from .._exceptions import ReadError, WriteError
 from .._types import Buffer
 
 T = TypeVar("T")
+E = TypeVar("E", ReadError, WriteError)
 
 RECEIVE_SIZE = 64 * 1024
 """Bytes that `wait` receives ahead at the most."""
 
-_DONTWAIT = getattr(socket, "MSG_DONTWAIT", None)
-_HAS_KERNEL_TIMEOUTS = _DONTWAIT is not None and sys.platform == "linux"
+# Without the flag the socket is non-blocking throughout.
+_DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
+_HAS_KERNEL_TIMEOUTS = _DONTWAIT != 0 and sys.platform == "linux"
 
-_SLACK = 0.02
-"""A kernel timeout that is longer than needed by this share is left as it is: late, but a call saved."""
+_NEVER = 1e9
+"""Stands for "no timeout" wherever seconds are compared."""
+
+_GRID = 64
+"""Kernel timeouts are rounded up to this part of a second. No two deadlines are equally far away to the
+microsecond, so without it nearly every `recv` would need a `setsockopt` first."""
+
+_KEPT_SHARE, _KEPT_SECONDS = 1.1, 0.02
+"""A kernel timeout that is longer than needed by this share and by this much is left as it is."""
 
 _process = os.getpid()
+
+_NOWHERE = 0
+"""No process has this number."""
 
 
 def _note_fork() -> None:
@@ -52,124 +66,144 @@ if hasattr(os, "register_at_fork"):
 class SyncStream:
     """A connected socket, for one reader and one writer at a time, in any threads."""
 
-    __slots__ = ("_inside", "_is_aborted", "_is_ended", "_owner", "_sock", "_stash", "_timeout")
+    __slots__ = (
+        "_home",
+        "_is_aborted",
+        "_is_ended",
+        "_is_receiving",
+        "_is_sending",
+        "_look",
+        "_sock",
+        "_stash",
+        "_timeout",
+    )
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._owner = _process
+        # The process in which the stream may be used: the one that opened it, and none after `abort`.
+        self._home = _process
         self._stash: bytes | None = None
         self._is_aborted = False
         self._is_ended = False
-        # The receive timeout that the kernel has now; 0.0: none.
-        self._timeout = 0.0
-        # How many threads are in a system call on the descriptor.
-        self._inside = 0
+        # Seconds of the receive timeout that the kernel has now.
+        self._timeout = _NEVER
+        # Whether a thread is in a system call on the descriptor, or about to be. Set before `_home` is looked
+        # at, as `abort` looks at these after `_home` is set: so one of the two sees the other.
+        self._is_receiving = False
+        self._is_sending = False
         sock.setblocking(_HAS_KERNEL_TIMEOUTS)
+        self._look = create_look(sock)
 
     def try_send(self, data: Buffer) -> int:
-        if self._is_aborted:
-            raise WriteError("The connection was closed while it was being written to.")
-        if self._owner != _process:
-            raise WriteError("The connection belongs to the process that this one was forked from.")
+        self._is_sending = True
         try:
-            sent = self._sock.send(data, _DONTWAIT) if _DONTWAIT is not None else self._sock.send(data)
+            if self._home != _process:
+                raise self._refusal(WriteError, "written to")
+            sent = self._sock.send(data, _DONTWAIT)
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
             raise WriteError(f"Sending failed: {exc}.") from exc
-        if sent == 0 and len(data):
+        finally:
+            self._is_sending = False
+            if self._is_aborted:
+                self._close_if_unused()
+        if not sent and len(data):
             raise WriteError("Sending failed: the connection takes no more bytes.")
         return sent
 
     def try_receive(self, limit: int) -> bytes | None:
         stash = self._stash
-        if stash is not None:
-            if len(stash) <= limit:
-                self._stash = None
-                return stash
-            self._stash = stash[limit:]
-            return stash[:limit]
-        return self._receive(limit, _DONTWAIT or 0)
+        if stash is None:
+            return self._receive(limit, _DONTWAIT)
+        if len(stash) <= limit:
+            self._stash = None
+            return stash
+        self._stash = stash[limit:]
+        return stash[:limit]
+
+    def is_quiet(self) -> bool:
+        return self._stash is None and self._home == _process and not self._look()
 
     async def wait(self, readable: bool, writable: bool, deadline: float | None) -> bool:
-        if self._is_aborted:
-            return True
-        if readable and (self._stash is not None or self._is_ended):
+        if (self._stash is not None or self._is_ended) and (readable or self._is_aborted):
             return True
         if writable or not _HAS_KERNEL_TIMEOUTS:
             return self._poll(readable, writable, deadline)
-        if deadline is None:
-            seconds = 0.0
-        else:
-            seconds = deadline - monotonic()
-            if seconds <= 0.0:
-                self._stash = self._receive(RECEIVE_SIZE, _DONTWAIT or 0)
-                return self._stash is not None
-        if seconds != self._timeout and not seconds <= self._timeout <= seconds * (1.0 + _SLACK):
+        seconds = _NEVER if deadline is None else deadline - monotonic()
+        if seconds <= 0.0:
+            self._stash = self._receive(RECEIVE_SIZE, _DONTWAIT)
+            return self._stash is not None
+        if not seconds <= self._timeout <= seconds * _KEPT_SHARE + _KEPT_SECONDS:
             self._set_timeout(seconds)
         self._stash = self._receive(RECEIVE_SIZE, 0)
         # A wake-up before the deadline without data cannot happen but for a closed connection.
         return self._stash is not None or deadline is None or monotonic() < deadline
 
     def _receive(self, limit: int, flags: int) -> bytes | None:
-        if self._is_aborted:
-            raise ReadError("The connection was closed while it was being read.")
-        if self._owner != _process:
-            raise ReadError("The connection belongs to the process that this one was forked from.")
-        self._inside += 1
+        self._is_receiving = True
         try:
+            if self._home != _process:
+                raise self._refusal(ReadError, "read")
             data = self._sock.recv(limit, flags)
         except (BlockingIOError, InterruptedError):
             data = None
         except OSError as exc:
             if self._is_aborted:
-                raise ReadError("The connection was closed while it was being read.") from exc
+                raise self._refusal(ReadError, "read") from exc
             raise ReadError(f"Receiving failed: {exc}.") from exc
         finally:
-            self._inside -= 1
+            self._is_receiving = False
             if self._is_aborted:
-                self._close_if_last()
-        if self._is_aborted:
-            raise ReadError("The connection was closed while it was being read.")
-        if not data and data is not None:
-            self._is_ended = True
+                self._close_if_unused()
+        if not data:
+            if self._is_aborted:
+                raise self._refusal(ReadError, "read")
+            self._is_ended = data is not None
         return data
 
     def _poll(self, readable: bool, writable: bool, deadline: float | None) -> bool:
-        self._inside += 1
+        self._is_receiving = True
         try:
-            return bool(_poll([self._sock], readable, writable, deadline))
+            return self._is_aborted or bool(_poll([self._sock], readable, writable, deadline))
         finally:
-            self._inside -= 1
+            self._is_receiving = False
             if self._is_aborted:
-                self._close_if_last()
+                self._close_if_unused()
 
     def _set_timeout(self, seconds: float) -> None:
-        # Rounded up: a timeout must not fire early, and zero would mean none at all.
-        whole = int(seconds)
-        micros = min(999_999, int((seconds - whole) * 1e6) + 1) if seconds else 0
+        # Rounded up: a timeout must not fire early. In the kernel zero means none at all.
+        timeout = ceil(seconds * _GRID) / _GRID if seconds < _NEVER else 0.0
+        whole = int(timeout)
+        value = struct.pack("@ll", whole, int((timeout - whole) * 1e6))
         try:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", whole, micros))
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
         except OSError as exc:
             raise ReadError(f"Receiving failed: {exc}.") from exc
-        self._timeout = seconds
+        self._timeout = timeout or _NEVER
 
-    def _close_if_last(self) -> None:
-        if self._inside <= 0:
+    def _refusal(self, error: type[E], what: str) -> E:
+        if self._is_aborted:
+            return error(f"The connection was closed while it was being {what}.")
+        return error("The connection belongs to the process that this one was forked from.")
+
+    def _close_if_unused(self) -> None:
+        if not self._is_receiving and not self._is_sending:
             self._sock.close()
 
     def abort(self) -> None:
         if self._is_aborted:
             return
-        self._is_aborted = True
-        if self._inside:
-            if self._owner == _process:
-                try:
-                    self._sock.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-        else:
+        is_at_home = self._home == _process
+        self._is_aborted = self._is_ended = True
+        self._home = _NOWHERE
+        if not self._is_receiving and not self._is_sending:
             self._sock.close()
+        elif is_at_home:
+            try:
+                self._sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
     def watch(self, callback: Callable[[], None] | None) -> bool:
         # No loop, nobody to call back: a dead connection is found when it is looked at.
@@ -250,6 +284,22 @@ class SyncBackend:
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Callable[[], None] | None:
         return None
+
+
+def create_look(sock: socket.socket) -> Callable[[], object]:
+    """What asks the kernel, without waiting, whether anything has arrived on `sock`, be it the end.
+
+    A `recv` that finds nothing has to raise an exception; a `poll` set up beforehand takes half as long.
+    """
+    if not hasattr(select, "poll"):
+        return partial(_select, sock)
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    return partial(poller.poll, 0)
+
+
+def _select(sock: socket.socket) -> object:
+    return select.select([sock], [], [], 0)[0]
 
 
 def socket_info(sock: socket.socket, name: str) -> object:

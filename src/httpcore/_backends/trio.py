@@ -12,7 +12,7 @@ import trio
 
 from .._exceptions import ReadError, WriteError
 from .._types import Buffer
-from .sync import socket_info
+from .sync import create_look, socket_info
 
 T = TypeVar("T")
 
@@ -20,12 +20,13 @@ T = TypeVar("T")
 class TrioStream:
     """A connected socket; one task may wait for each direction at the same time."""
 
-    __slots__ = ("_is_aborted", "_sock", "_token")
+    __slots__ = ("_is_aborted", "_look", "_sock", "_token")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._token = trio.lowlevel.current_trio_token()
         self._is_aborted = False
+        self._look = create_look(sock)
 
     def try_send(self, data: Buffer) -> int:
         if self._is_aborted:
@@ -98,6 +99,9 @@ class TrioStream:
         if not self._is_aborted:
             trio.lowlevel.notify_closing(self._sock)
         return True
+
+    def is_quiet(self) -> bool:
+        return not self._is_aborted and not self._look()
 
     def has_news(self) -> bool:
         return False

@@ -69,6 +69,8 @@ class HTTP11Connection:
 
     def is_ready(self) -> bool:
         """Nothing may have arrived between two exchanges: not an end, not a 408, not a stray response."""
+        if self.stream.is_quiet():
+            return True
         try:
             return self.stream.try_receive(1) is None
         except ReadError:

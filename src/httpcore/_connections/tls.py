@@ -116,6 +116,9 @@ class TLSStream:
     def nudge(self) -> bool:
         return self._inner.nudge()
 
+    def is_quiet(self) -> bool:
+        return not self._engine.has_input and self._inner.is_quiet()
+
     def has_news(self) -> bool:
         return self._inner.has_news()
 
