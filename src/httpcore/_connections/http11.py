@@ -12,8 +12,6 @@ cancellation, a response closed early) closes the stream first and gives up the 
 
 from __future__ import annotations
 
-import enum
-import warnings
 from collections import deque
 from collections.abc import Awaitable, Callable
 from time import monotonic
@@ -23,6 +21,7 @@ from .._exceptions import ReadError, ReadTimeout, RemoteProtocolError, WriteErro
 from .._protocols.http11 import Engine, ResponseHead
 from .._types import Buffer, Headers
 from .errors import mark_sent
+from .exchanges import CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, Exchange, Stage
 from .requests import NOBODY, Claim, Fate, Keeper, Request, Response
 from .trace import Info, Trace
 
@@ -32,17 +31,8 @@ RECEIVE_SIZE = 64 * 1024
 SEND_SIZE = 1024 * 1024
 """Bytes offered to the stream at once."""
 
-JOIN_SIZE = 16 * 1024
-"""Up to this many bytes a body travels in one piece with its head."""
-
-CONTINUE_WAIT = 1.0
-"""Seconds that a body waits for an answer to `Expect: 100-continue` (RFC 9110 §10.1.1)."""
-
 DRAIN_SIZE = 64 * 1024
 """Bytes of an unread body that are thrown away, if they are here, to keep the connection."""
-
-FAIRNESS = 64
-"""Chunks served without waiting before the other tasks get their turn."""
 
 _VERSIONS = {b"1.1": "HTTP/1.1", b"1.0": "HTTP/1.0"}
 
@@ -110,44 +100,31 @@ class HTTP11Connection:
             self.keeper.gone()
 
 
-class Stage(enum.Enum):
-    """An exchange begins when it may have touched the connection, and ends in exactly one way."""
-
-    OPEN = "open"
-    COMPLETE = "complete"
-    CLOSED = "closed by the caller before its end"
-    FAILED = "failed"
-
-
-class HTTP11Exchange:
+class HTTP11Exchange(Exchange):
     """One request and its response; once the head is here, the response's body."""
 
     __slots__ = (
         "_body_is_open",
-        "_claim",
         "_connection",
         "_engine",
         "_interim",
         "_is_torn",
         "_last_size",
         "_pending",
-        "_request",
         "_sent",
-        "_served",
-        "_stage",
         "_stream",
         "_trailers",
         "_withheld",
         "_write_error",
     )
 
+    name = "http11"
+
     def __init__(self, connection: HTTP11Connection, request: Request, claim: Claim) -> None:
-        self._stage = Stage.OPEN
+        super().__init__(request, claim, peer=connection.peer)
         self._connection = connection
         self._stream = connection.stream
         self._engine = connection.engine
-        self._request = request
-        self._claim = claim
         # The upload: framed bytes that may go, framed bytes that have to wait, whether more is to come.
         self._pending: deque[Buffer] = deque()
         self._withheld: tuple[Buffer, ...] = ()
@@ -158,7 +135,6 @@ class HTTP11Exchange:
         self._sent = 0
         self._interim: list[ResponseHead] | None = None
         self._trailers: Headers | None = None
-        self._served = 0
         self._last_size = 0
         connection.is_busy = True
 
@@ -349,10 +325,6 @@ class HTTP11Exchange:
     # The body.
 
     @property
-    def is_ended(self) -> bool:
-        return self._stage is not Stage.OPEN
-
-    @property
     def trailers(self) -> Headers:
         return [] if self._trailers is None else self._trailers
 
@@ -371,20 +343,6 @@ class HTTP11Exchange:
         except BaseException as exc:
             self.fail(exc)
             raise
-        return data
-
-    async def receive(self) -> bytes:
-        if self._stage is not Stage.OPEN:
-            return self._after_the_end()
-        try:
-            data = await self._receive()
-        except BaseException as exc:
-            self.fail(exc)
-            if self._request.trace is not None:
-                await self._request.trace.emit("http11.receive_response_body.failed", {"exception": exc})
-            raise
-        if self._is_complete():
-            await self._after_completion()
         return data
 
     async def _receive(self) -> bytes:
@@ -422,16 +380,6 @@ class HTTP11Exchange:
         self._last_size = len(data)
         self._engine.feed(data)
         return True
-
-    def _is_complete(self) -> bool:
-        return self._stage is Stage.COMPLETE
-
-    def _after_the_end(self) -> bytes:
-        if self._is_complete():
-            return b""
-        if self._stage is Stage.CLOSED:
-            raise RuntimeError("The response was closed before its body was read.")
-        raise ReadError(f"The response from {self._connection.peer} has failed before.")
 
     # The end, in one of three ways. None of them waits.
 
@@ -498,33 +446,3 @@ class HTTP11Exchange:
         except (ReadError, RemoteProtocolError):
             return False
         return engine.is_complete
-
-    async def _after_completion(self) -> None:
-        """Tell those who want to know; our own cleanup is done."""
-        request = self._request
-        if request.body is not None:
-            await request.body.close()
-        if request.trace is not None:
-            info: Info = {"return_value": None}
-            if self._stage is Stage.COMPLETE:
-                await request.trace.emit("http11.receive_response_body.complete", info)
-            await request.trace.emit("http11.response_closed.started", {"request": request})
-            await request.trace.emit("http11.response_closed.complete", info)
-
-    def __del__(self) -> None:
-        if self._stage is Stage.OPEN:
-            self._stage = Stage.CLOSED
-            self._drop(foreign=True)
-            warnings.warn(
-                f"A response from {self._connection.peer} was never read to its end nor closed.",
-                ResourceWarning,
-                source=self,
-                stacklevel=1,
-            )
-
-    def _late(
-        self, error: type[ReadTimeout] | type[WriteTimeout], what: str, seconds: float | None
-    ) -> ReadTimeout | WriteTimeout:
-        limit = self._request.timeouts.describe(seconds)
-        way = "from" if error is ReadTimeout else "at"
-        return error(f"{what} {way} {self._connection.peer} within {limit}.")

@@ -1,0 +1,119 @@
+"""What an exchange is in every version of HTTP: how it is read, and the ways in which it ends."""
+
+from __future__ import annotations
+
+import enum
+import warnings
+
+from .._exceptions import ReadError, ReadTimeout, WriteTimeout
+from .requests import Claim, Request
+from .trace import Info
+
+JOIN_SIZE = 16 * 1024
+"""Up to this many bytes a body travels in one piece with its head."""
+
+CONTINUE_WAIT = 1.0
+"""Seconds that a body waits for an answer to `Expect: 100-continue` (RFC 9110 §10.1.1)."""
+
+FAIRNESS = 64
+"""Chunks served without waiting before the other tasks get their turn."""
+
+
+class Stage(enum.Enum):
+    """An exchange begins when it may have touched the connection, and ends in exactly one way."""
+
+    OPEN = "open"
+    COMPLETE = "complete"
+    CLOSED = "closed by the caller before its end"
+    FAILED = "failed"
+
+
+class Exchange:
+    """One request and its response; once the head is here, the response's body.
+
+    Each version fills in `_receive` and `fail`, and `_drop`, which gives up stream and claim without waiting.
+    """
+
+    __slots__ = ("_claim", "_peer", "_request", "_served", "_stage")
+
+    name: str
+    """The version, as traces spell it."""
+
+    def __init__(self, request: Request, claim: Claim, *, peer: str) -> None:
+        self._stage = Stage.OPEN
+        self._request = request
+        self._claim = claim
+        self._peer = peer
+        # Chunks served since the others had their turn.
+        self._served = 0
+
+    @property
+    def is_ended(self) -> bool:
+        return self._stage is not Stage.OPEN
+
+    async def receive(self) -> bytes:
+        if self._stage is not Stage.OPEN:
+            return self._after_the_end()
+        try:
+            data = await self._receive()
+        except BaseException as exc:
+            self.fail(exc)
+            if self._request.trace is not None:
+                await self._request.trace.emit(
+                    f"{self.name}.receive_response_body.failed", {"exception": exc}
+                )
+            raise
+        if self._has_completed():
+            await self._after_completion()
+        return data
+
+    async def _receive(self) -> bytes:
+        """The next piece of the body that is not empty; `b""` at its end."""
+        raise NotImplementedError
+
+    def fail(self, exc: BaseException) -> None:
+        """Nothing more can come of it."""
+        raise NotImplementedError
+
+    def _drop(self, *, foreign: bool = False) -> None:
+        raise NotImplementedError
+
+    def _has_completed(self) -> bool:
+        return self._stage is Stage.COMPLETE
+
+    def _after_the_end(self) -> bytes:
+        if self._stage is Stage.COMPLETE:
+            return b""
+        if self._stage is Stage.CLOSED:
+            raise RuntimeError("The response was closed before its body was read.")
+        raise ReadError(f"The response from {self._peer} has failed before.")
+
+    async def _after_completion(self) -> None:
+        """Tell those who want to know; our own cleanup is done."""
+        request = self._request
+        if request.body is not None:
+            await request.body.close()
+        if request.trace is not None:
+            info: Info = {"return_value": None}
+            if self._has_completed():
+                await request.trace.emit(f"{self.name}.receive_response_body.complete", info)
+            await request.trace.emit(f"{self.name}.response_closed.started", {"request": request})
+            await request.trace.emit(f"{self.name}.response_closed.complete", info)
+
+    def __del__(self) -> None:
+        if self._stage is Stage.OPEN:
+            self._stage = Stage.CLOSED
+            self._drop(foreign=True)
+            warnings.warn(
+                f"A response from {self._peer} was never read to its end nor closed.",
+                ResourceWarning,
+                source=self,
+                stacklevel=1,
+            )
+
+    def _late(
+        self, error: type[ReadTimeout] | type[WriteTimeout], what: str, seconds: float | None
+    ) -> ReadTimeout | WriteTimeout:
+        limit = self._request.timeouts.describe(seconds)
+        way = "from" if error is ReadTimeout else "at"
+        return error(f"{what} {way} {self._peer} within {limit}.")
