@@ -77,6 +77,15 @@ class Colour:
             return httpcore.AsyncIteratorByteStream(_AsyncChunks(chunks), aclose_func=anote)
         return httpcore.IteratorByteStream(_iterate(chunks), close_func=note)
 
+    async def pause(self) -> None:
+        """Let others run."""
+        if self.is_trio:
+            await trio.sleep(0.001)
+        elif self.is_async:
+            await asyncio.sleep(0.001)
+        else:
+            threading.Event().wait(0.001)
+
     async def gather(self, *functions: Callable[[], Awaitable[object]]) -> None:
         """Run the functions beside one another, in tasks or in threads; the first error is raised."""
         if self.name == "sync":

@@ -7,11 +7,12 @@ the one client, with room for one connection, that the exchange needs.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,11 @@ def reference(peer: Peer) -> None:
         if path == b"/echo":
             _echo(peer)
             continue
+        if path == b"/early":
+            peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+            while peer.sock.recv(65536):
+                pass
+            return
         _skip_body(peer, head.lower())
         if not _respond(peer, method, path, target):
             return
@@ -368,6 +374,35 @@ async def echo(scene: Scene) -> None:
 
 
 @exchange()
+async def closed_while_uploading(scene: Scene) -> None:
+    """The caller's stream is told, and takes its time."""
+    chunks = itertools.repeat(UP)
+    stream: object
+    if scene.colour.is_async:
+        stream = httpcore.AsyncIteratorByteStream(_Chunks(chunks), aclose_func=scene.colour.pause)
+    else:
+        stream = httpcore.IteratorByteStream(chunks, close_func=lambda: drive(scene.colour.pause()))
+    fields = [HOST, (b"Transfer-Encoding", b"chunked")]
+    response = await scene.client.send(scene.url(b"/early"), b"POST", fields, stream, read=5.0, write=5.0)
+    await response.first()
+    await response.close()
+
+
+class _Chunks:
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+
+@exchange()
 async def replayed(scene: Scene) -> None:
     """The second request meets a connection that the server drops."""
     await _read(await scene.client.send(scene.url(b"/vanish")), b"/vanish")
@@ -394,7 +429,7 @@ async def waiting(scene: Scene) -> None:
 
 @contextmanager
 def _closed_soon(scene: Scene, response: Response) -> Iterator[None]:
-    """Close a response as soon as this task, or thread, waits for the pool."""
+    """Close a response as soon as this task, or thread, waits for the pool: for a place, or for its end."""
     if scene.colour.is_trio:
         trio.lowlevel.current_trio_token().run_sync_soon(drive, response.close())
     elif scene.colour.is_async:
@@ -411,7 +446,8 @@ def _closing_thread(scene: Scene, response: Response) -> Iterator[None]:
     is_over = threading.Event()
 
     def close() -> None:
-        while not scene.client.pool.statistics()["waiting"] and not is_over.wait(0.001):
+        pool = scene.client.pool._pool
+        while not (pool.count()["waiting"] or pool._drainer) and not is_over.wait(0.001):
             pass
         drive(response.close())
 
@@ -422,6 +458,17 @@ def _closing_thread(scene: Scene, response: Response) -> Iterator[None]:
     finally:
         is_over.set()
         thread.join()
+
+
+@exchange()
+async def drained(scene: Scene) -> None:
+    """Closing the pool waits for a response that is closed meanwhile."""
+    response = await scene.client.send(scene.url(b"/large"))
+    try:
+        with _closed_soon(scene, response):
+            await scene.client.close(drain=5.0)
+    finally:
+        await response.close()
 
 
 @exchange()

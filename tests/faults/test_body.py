@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import threading
 
 import pytest
 
@@ -412,7 +411,7 @@ def test_a_waiter_is_woken_by_the_collector(colour: Colour) -> None:
 
                 async def collect() -> None:
                     while not client.pool.statistics()["waiting"]:
-                        await _pause(colour)
+                        await colour.pause()
                     with pytest.warns(ResourceWarning, match="never read"):
                         kept.clear()
                         gc.collect()
@@ -420,17 +419,3 @@ def test_a_waiter_is_woken_by_the_collector(colour: Colour) -> None:
                 await colour.gather(wait, collect)
 
     colour.run(main)
-
-
-async def _pause(colour: Colour) -> None:
-    """Let others run."""
-    if colour.is_trio:
-        import trio
-
-        await trio.sleep(0.001)
-    elif colour.is_async:
-        import asyncio
-
-        await asyncio.sleep(0.001)
-    else:
-        threading.Event().wait(0.001)

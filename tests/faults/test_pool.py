@@ -282,7 +282,7 @@ def test_hand_over_in_order(colour: Colour) -> None:
                 def waiter(i: int) -> object:
                     async def wait() -> None:
                         while client.pool.statistics()["waiting"] != i:
-                            await _pause(colour)
+                            await colour.pause()
                         await client.get(server.url(b"/%d" % i))
                         served.append(i)
 
@@ -290,7 +290,7 @@ def test_hand_over_in_order(colour: Colour) -> None:
 
                 async def release() -> None:
                     while client.pool.statistics()["waiting"] != 4:
-                        await _pause(colour)
+                        await colour.pause()
                     server.release.set()
                     await response.read()
 
@@ -298,9 +298,3 @@ def test_hand_over_in_order(colour: Colour) -> None:
                 assert served == [0, 1, 2, 3]
 
     colour.run(main)
-
-
-async def _pause(colour: Colour) -> None:
-    from .test_body import _pause as pause
-
-    await pause(colour)

@@ -7,7 +7,7 @@ import pytest
 import httpcore
 
 from ..colours import Colour
-from ..peers.faulty import Fault, FaultyBackend, Interrupt
+from ..peers.faulty import INTERRUPTS, Fault, FaultyBackend, Interrupt
 from .exchanges import EXCHANGES, Exchange, Scene, scene_of
 from .rows import row
 
@@ -30,11 +30,32 @@ def test_there_are_enough_exchanges() -> None:
     assert len(EXCHANGES) >= 24
 
 
-@row("RTM-04")
+@row("RTM-04", "TCP-13")
 @pytest.mark.parametrize("exchange", EXCHANGES)
 def test_each_step_fails_once(colour: Colour, exchange: str) -> None:
     with scene_of(exchange) as scene:
-        for fault in Fault:
+        for fault in (Fault.ERROR, Fault.END, Fault.PARTIAL, Fault.NOTHING, Fault.TIMEOUT):
+            colour.run(_torture, colour, scene, EXCHANGES[exchange], fault)
+
+
+@row(
+    "RTM-04",
+    "CAN-01",
+    "CAN-02",
+    "CAN-03",
+    "CAN-04",
+    "CAN-05",
+    "CAN-06",
+    "CAN-07",
+    "CAN-08",
+    "CAN-12",
+    "CAN-14",
+)
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_each_step_is_interrupted(colour: Colour, exchange: str) -> None:
+    """By what KeyboardInterrupt is like, before each verb and after it: what cancels a thread."""
+    with scene_of(exchange) as scene:
+        for fault in INTERRUPTS:
             colour.run(_torture, colour, scene, EXCHANGES[exchange], fault)
 
 
