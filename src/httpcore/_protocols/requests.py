@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from .._exceptions import LocalProtocolError
+from .._types import Buffer
 from .fields import is_token, parse_length, quote
 
 CHUNKED = -1
@@ -50,3 +51,14 @@ def decide_length(lengths: list[bytes], codings: list[bytes]) -> int | None:
         value = quote(lengths[0])
         raise LocalProtocolError(f"The request's Content-Length {value} is not a number below 2^63.")
     return length
+
+
+def as_bytes(data: Buffer) -> Buffer:
+    """`data`, whose `len` then counts bytes."""
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, memoryview):
+        return data if data.nbytes == len(data) and data.contiguous else data.tobytes()
+    if isinstance(data, bytearray):
+        return data
+    raise TypeError(f"A request body is made of bytes, not of {type(data).__name__}.")

@@ -26,7 +26,7 @@ from typing import NoReturn
 from ..._exceptions import LocalProtocolError, RemoteProtocolError
 from ..._types import Buffer
 from ..fields import Field
-from ..requests import CHUNKED, check_request_line
+from ..requests import CHUNKED, as_bytes, check_request_line
 from .bodies import ChunkedDecoder, ChunkStage
 from .limits import DEFAULT_LIMITS, Limits
 from .requests import RequestFields, encode_fields
@@ -167,7 +167,7 @@ class Engine:
         Raises `LocalProtocolError` for more than the head has announced. RFC 9112 §6.
         """
         request = self._open_request()
-        data = _as_bytes(data)
+        data = as_bytes(data)
         size = len(data)
         if not size:
             return ()
@@ -447,17 +447,6 @@ class Engine:
     def trailers(self) -> list[Field]:
         """The trailers of a chunked response, once it is complete (RFC 9110 §6.5)."""
         return [] if self._chunks is None else self._chunks.trailers
-
-
-def _as_bytes(data: Buffer) -> Buffer:
-    """`data`, whose `len` then counts bytes."""
-    if isinstance(data, bytes):
-        return data
-    if isinstance(data, memoryview):
-        return data if data.nbytes == len(data) and data.contiguous else data.tobytes()
-    if isinstance(data, bytearray):
-        return data
-    raise TypeError(f"A request body is made of bytes, not of {type(data).__name__}.")
 
 
 def _describe_stranger(start: bytes) -> str:
