@@ -1,0 +1,1007 @@
+"""The client's side of one HTTP/2 connection: bytes in, streams with news out (RFC 9113).
+
+Theory of operation. What is to be sent is a list of pieces, joined when it is taken. What was received is
+read frame by frame; a frame that is not complete waits in `_rest`, except for DATA: its payload is handed on
+as it arrives, and `_payload_left` says how much is still to come, so that a body is copied once. Everything
+that a frame means is decided when its header, and for all but DATA its payload, is here: how the bytes were
+split into pieces decides nothing.
+
+A violation is a `Fault`. It ends one stream (RST_STREAM, `Stream.error`) or everything (GOAWAY, `failure`);
+nothing is ever raised from `feed`.
+
+Invariants. Every block of fields is decoded, in order, whatever becomes of its stream, since the next one
+may refer to it; every block that was encoded is sent. Every byte of DATA counts against the connection's
+window and is credited to it on arrival. `streams` holds the open streams and nothing else: what is known of
+others is their id, below or above `_next_id`, and for those that were reset, in bounded number, how much may
+still come.
+
+One call is atomic for whoever holds the lock round it. The limits on what the peer makes us queue count what
+it does not let us send: take the output when what was taken before has been sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ..._exceptions import LocalProtocolError, RemoteProtocolError
+from ..._types import Buffer
+from ..fields import quote
+from ..hpack import Decoder, Encoder, FieldBlock, HPACKError
+from ..requests import as_bytes, check_request_line
+from . import frames
+from .flow import CONNECTION_WINDOW, TINY_SIZE, decide_window
+from .frames import (
+    HEADER_SIZE,
+    ErrorCode,
+    Fault,
+    describe_code,
+    describe_fault,
+    pack_frame,
+    pack_header,
+    pack_reset,
+    pack_window_update,
+    unpack_header,
+    unpack_number,
+)
+from .limits import DEFAULT_LIMITS, Limits
+from .requests import FIELD_OVERHEAD, RequestFields
+from .responses import ParsedHead, ResponseHead, describe_flaw, read_head
+from .settings import (
+    LARGEST_WINDOW,
+    OUR_FRAME_LIMIT,
+    PRESUMED_STREAM_COUNT,
+    PeerSettings,
+    pack_our_settings,
+)
+from .streams import Stage, Stream
+
+# Up to Python 3.11 a member costs as much as a call when it is looked up in its class.
+_HEAD, _BODY, _ENDED, _GONE = Stage.HEAD, Stage.BODY, Stage.ENDED, Stage.GONE
+
+_DATA: Final = frames.DATA
+_PADDED: Final = frames.PADDED
+_END_STREAM: Final = frames.END_STREAM
+_END_HEADERS: Final = frames.END_HEADERS
+_HAS_PRIORITY: Final = frames.HAS_PRIORITY
+
+_CREDIT_AT = CONNECTION_WINDOW // 2
+
+# The price of frames that bring nothing, see `Limits.useless_count`.
+_USELESS = 10
+_TINY = 1
+_HEAD_WORTH = 1000
+_SENT_WORTH = 40
+
+
+class Engine:
+    """One connection."""
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
+        self._peer = PeerSettings()
+        self._encoder = Encoder()
+        self._decoder = Decoder(list_size=limits.header_list_size, field_count=limits.field_count)
+        # What goes out.
+        self._output: list[Buffer] = []
+        self.pending_output = 0
+        """Bytes that `take_output` would return."""
+        self._send_window = 2**16 - 1
+        self._blocked: dict[int, Stream] = {}
+        self._is_window_open = False
+        # What comes in: an incomplete frame and how long it must grow, or what is missing of a DATA frame.
+        self._rest: bytearray | None = None
+        self._needed = 0
+        self._payload_left = 0
+        self._payload_ends = False
+        self._payload_stream: Stream | None = None
+        self._receive_window = CONNECTION_WINDOW
+        # Bytes that are here and not taken, of streams that may still send.
+        self._unread = 0
+        self.received_count = 0
+        """Bytes that were received: tells whether anything at all has arrived."""
+        # A block of fields that is not complete.
+        self._block_id = 0
+        self._block_ends = False
+        self._block_pieces: list[bytes] = []
+        # The streams.
+        self.streams: dict[int, Stream] = {}
+        """Those that are open, by id."""
+        self._news: dict[int, Stream] = {}
+        self._next_id = 1
+        # Streams that were reset, and how much DATA may still come: complemented if the peer has reset it.
+        self._resets: dict[int, int] = {}
+        self._last_forgotten_id = 0
+        # The connection.
+        self.has_settings = False
+        """Whether the peer's SETTINGS have arrived."""
+        self.capacity = min(limits.stream_count, PRESUMED_STREAM_COUNT)
+        """How many streams fit at once."""
+        self.is_usable = True
+        """Whether new streams may be opened at all."""
+        self.failure: Exception | None = None
+        """Why the connection is broken."""
+        self.acknowledged: bytes | None = None
+        """What the last PING said that was answered."""
+        self._pinged: bytes | None = None
+        self._last_processed_id = frames.LARGEST_ID
+        self._goaway = ""
+        self._is_closing = False
+        self._waste = 0
+        self._owed = 0
+        self._provoked_count = 0
+        self._queue(frames.PREFACE)
+        self._queue(pack_our_settings(limits))
+        self._queue(pack_window_update(0, CONNECTION_WINDOW - (2**16 - 1)))
+
+    def __repr__(self) -> str:
+        return f"<Engine: {len(self.streams)} streams, capacity {self.capacity}>"
+
+    # What goes out.
+
+    @property
+    def has_output(self) -> bool:
+        return bool(self._output)
+
+    def take_output(self) -> bytes:
+        """Everything that is to be sent."""
+        output = self._output
+        self._output = []
+        self.pending_output = self._owed = 0
+        return b"".join(output)
+
+    def _queue(self, piece: Buffer) -> None:
+        self._output.append(piece)
+        self.pending_output += len(piece)
+
+    def _queue_answer(self, piece: bytes) -> None:
+        """Queue what the peer makes us send. Raises `Fault` if it does not read it."""
+        self._owed += 1
+        if self._owed > self._limits.acknowledgement_count:
+            raise Fault(
+                ErrorCode.ENHANCE_YOUR_CALM,
+                f"it asks for more than {self._limits.acknowledgement_count} answers without reading them",
+            )
+        self._queue(piece)
+
+    # Requests.
+
+    def open_stream(self, request: RequestFields, target: bytes, *, ends: bool) -> Stream:
+        """Queue the head of a request, which `ends` with it if it has no body. RFC 9113 §8.3.1.
+
+        Raises `LocalProtocolError`, and then nothing has changed. `target` has no part in a CONNECT, §8.5.
+        """
+        check_request_line(request.method, target)
+        is_connect = request.method == b"CONNECT"
+        path = () if is_connect else ((b":path", target),)
+        limit = self._peer.header_list_size
+        if limit is not None:
+            size = request.list_size + (0 if is_connect else len(b":path") + len(target) + FIELD_OVERHEAD)
+            if size > limit:
+                raise LocalProtocolError(
+                    f"The request head is {size} bytes large; the peer takes {limit} (MAX_HEADER_LIST_SIZE)."
+                )
+        if len(self.streams) >= self.capacity:
+            raise RuntimeError(f"There is no room for another stream: {self!r}.")
+        stream_id = self._next_id
+        self._next_id = stream_id + 2
+        if self._next_id > frames.LARGEST_ID:
+            self._retire()
+        stream = Stream(
+            stream_id, self._peer.initial_window, is_head=request.method == b"HEAD", is_connect=is_connect
+        )
+        stream.is_sent = ends
+        self.streams[stream_id] = stream
+        if self._waste:
+            self._repay(_HEAD_WORTH)
+        block = self._encoder.encode(path, request.repeated)
+        if len(block) <= self._peer.frame_size:
+            flags = _END_HEADERS | _END_STREAM if ends else _END_HEADERS
+            self._queue(pack_frame(frames.HEADERS, flags, stream_id, block))
+        else:
+            self._queue_long_block(stream_id, block, ends=ends)
+        return stream
+
+    def _queue_long_block(self, stream_id: int, block: bytes, *, ends: bool) -> None:
+        """In several frames, between which there may be nothing else (RFC 9113 §4.3)."""
+        size = self._peer.frame_size
+        kind = frames.HEADERS
+        flags = _END_STREAM if ends else 0
+        for at in range(0, len(block), size):
+            if at + size >= len(block):
+                flags |= _END_HEADERS
+            self._queue(pack_frame(kind, flags, stream_id, block[at : at + size]))
+            kind = frames.CONTINUATION
+            flags = 0
+
+    def send_room(self, stream: Stream) -> int:
+        """Bytes of DATA that may be sent now. If it is none there will be news when it is some."""
+        if stream.is_sent or stream.id not in self.streams:
+            return 0
+        room = min(stream.send_window, self._send_window)
+        if room > 0:
+            return room
+        self._blocked.setdefault(stream.id, stream)
+        return 0
+
+    def send_data(self, stream: Stream, data: Buffer, *, ends: bool = False) -> int:
+        """Queue as much of the request's body as may be sent; return how much that is.
+
+        If it is not all there will be news when more may be. The request `ends` with the last byte of `data`.
+        Of a stream that is no longer open nothing is taken. RFC 9113 §6.1, §6.9.
+        """
+        if stream.is_sent:
+            raise RuntimeError("The request has ended.")
+        if type(data) is not bytes:
+            data = as_bytes(data)
+        stream_id = stream.id
+        if stream_id not in self.streams:
+            return 0
+        size = len(data)
+        taken = min(size, self._send_window, stream.send_window) if size else 0
+        if taken > 0:
+            stream.send_window -= taken
+            self._send_window -= taken
+            self._queue_data(stream_id, data, taken, ends=ends and taken == size)
+            if self._blocked:
+                # Who has had something stands behind those who have not.
+                self._blocked.pop(stream_id, None)
+        elif size:
+            taken = 0
+        elif ends:
+            self._queue(pack_header(_DATA, _END_STREAM, stream_id, 0))
+        if taken < size:
+            self._blocked.setdefault(stream_id, stream)
+        elif ends:
+            stream.is_sent = True
+            if stream.stage is _ENDED:
+                del self.streams[stream_id]
+        return taken
+
+    def _queue_data(self, stream_id: int, data: Buffer, size: int, *, ends: bool) -> None:
+        """The first `size` bytes of `data`, in frames as large as the peer takes them.
+
+        What the caller could change before it is sent is copied.
+        """
+        limit = self._peer.frame_size
+        if self._waste:
+            self._repay(_SENT_WORTH * (size // limit + 1))
+        if size <= limit:
+            self._queue(pack_header(_DATA, _END_STREAM if ends else 0, stream_id, size))
+            whole = size == len(data) and isinstance(data, bytes)
+            self._queue(data if whole else bytes(data[:size]))
+            return
+        view = memoryview(data if isinstance(data, bytes) else bytes(data[:size]))
+        for at in range(0, size, limit):
+            stop = min(at + limit, size)
+            flags = _END_STREAM if ends and stop == size else 0
+            self._queue(pack_header(_DATA, flags, stream_id, stop - at))
+            self._queue(view[at:stop])
+
+    def consume(self, stream: Stream, size: int) -> None:
+        """The caller took `size` bytes of `stream.data`: let the peer send as many, in large steps."""
+        if stream.stage is not _BODY:
+            return
+        assert size <= stream.unread
+        self._unread -= size
+        stream.taken += size
+        self._credit_stream(stream)
+
+    def _credit_stream(self, stream: Stream) -> None:
+        if stream.taken * 2 < stream.window:
+            return
+        window = decide_window(stream.window, unread=stream.unread, total_unread=self._unread)
+        if window:
+            credit = stream.taken + window - stream.window
+            stream.window = window
+            stream.taken = 0
+            stream.capacity_left += credit
+            self._queue(pack_window_update(stream.id, credit))
+
+    def reset(self, stream: Stream, code: ErrorCode = ErrorCode.CANCEL) -> None:
+        """Give up a stream, or what is unread of it. Does no harm twice, or when it is complete."""
+        stream.data.clear()
+        if stream.id in self.streams:
+            self._queue(pack_reset(stream.id, code))
+            self._forget(stream, stream.capacity_left)
+
+    def _forget(self, stream: Stream, expected: int) -> None:
+        """A stream was reset; see `_resets` for what is `expected`."""
+        self._settle(stream)
+        stream.stage = _GONE
+        self.streams.pop(stream.id, None)
+        self._blocked.pop(stream.id, None)
+        if self._payload_stream is stream:
+            self._payload_stream = None
+        resets = self._resets
+        if len(resets) >= self._limits.remembered_reset_count:
+            oldest = next(iter(resets))
+            del resets[oldest]
+            self._last_forgotten_id = max(self._last_forgotten_id, oldest)
+        resets[stream.id] = expected
+
+    def _settle(self, stream: Stream) -> None:
+        """No more is expected of this stream: what is unread of it decides nothing any more."""
+        self._unread -= stream.unread
+        stream.taken += stream.unread
+
+    def ping(self, payload: bytes) -> None:
+        """Ask for a sign of life (RFC 9113 §6.7): eight bytes, which come back as `acknowledged`."""
+        assert len(payload) == 8
+        self._pinged = payload
+        self._queue(pack_frame(frames.PING, 0, 0, payload))
+
+    # The end.
+
+    def close(self, code: ErrorCode = ErrorCode.NO_ERROR) -> None:
+        """Say goodbye; what is open goes on (RFC 9113 §6.8)."""
+        if self.failure is None and not self._is_closing:
+            self._is_closing = True
+            self._queue(frames.pack_goaway(code))
+            self._retire()
+
+    def _retire(self) -> None:
+        self.is_usable = False
+        self.capacity = 0
+
+    def fail(self, exc: Exception) -> list[Stream]:
+        """The stream of bytes beneath broke with `exc`. Returns the streams that were open."""
+        if self.failure is None:
+            self.failure = exc
+            self._retire()
+        return self._end_streams(lambda: exc)
+
+    def _end_streams(self, make_error: Callable[[], Exception]) -> list[Stream]:
+        ended = [*self.streams.values()]
+        for stream in ended:
+            if stream.stage is _ENDED:
+                stream.stops_upload = True
+            else:
+                stream.error = make_error()
+            stream.stage = _GONE
+        self.streams.clear()
+        self._blocked.clear()
+        self._payload_stream = None
+        return ended
+
+    def _break(self, fault: Fault) -> None:
+        """A connection error (RFC 9113 §5.4.1)."""
+        message = describe_fault(fault.code, fault.reason)
+        self.failure = RemoteProtocolError(message)
+        self._retire()
+        self._queue(frames.pack_goaway(fault.code, fault.reason.encode()))
+        for stream in self._end_streams(lambda: RemoteProtocolError(message)):
+            self._news[stream.id] = stream
+
+    def _end_input(self) -> list[Stream]:
+        """The peer closed the connection."""
+        if self.failure is not None:
+            return []
+        if not self.has_settings:
+            message = "The peer closed the connection before it sent its SETTINGS."
+        elif self._goaway:
+            message = f"The peer closed the connection, as it had announced ({self._goaway})."
+        else:
+            message = "The peer closed the connection without GOAWAY."
+        self.failure = RemoteProtocolError(message)
+        self._retire()
+        return self._end_streams(lambda: RemoteProtocolError(message))
+
+    def _fail_stream(self, fault: Fault) -> None:
+        """A stream error (RFC 9113 §5.4.2). Raises `Fault` if there are too many."""
+        stream = self.streams.get(fault.stream_id)
+        self._provoked_count += 1
+        if self._provoked_count > self._limits.provoked_reset_count:
+            raise Fault(
+                ErrorCode.ENHANCE_YOUR_CALM,
+                f"more than {self._limits.provoked_reset_count} streams had to be reset, "
+                f"the last one for {fault.reason}",
+            )
+        self._queue_answer(pack_reset(fault.stream_id, fault.code))
+        if stream is None:
+            return
+        if stream.stage is _ENDED:
+            stream.stops_upload = True
+        else:
+            stream.error = RemoteProtocolError(describe_fault(fault.code, fault.reason))
+        self._forget(stream, stream.capacity_left)
+        self._news[stream.id] = stream
+
+    # What comes in.
+
+    def feed(self, data: bytes) -> list[Stream]:
+        """Take what was received; `b""` is the end. Returns the streams that have news, each once: a head,
+        data, the end, an error, or room to send where there was none."""
+        if not data:
+            return self._end_input()
+        self.received_count += len(data)
+        if self.failure is not None:
+            return []
+        if self._waste:
+            # One in a read is a sign of life; a flood comes in many.
+            self._repay(_USELESS)
+        if self._rest is not None:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return []
+            data = bytes(self._rest)
+            self._rest = None
+        try:
+            self._read(data)
+        except Fault as fault:
+            self._break(fault)
+        if self._is_window_open:
+            self._is_window_open = False
+            self._wake_blocked()
+        if not self._news:
+            return []
+        news = [*self._news.values()]
+        self._news.clear()
+        return news
+
+    def _read(self, data: bytes) -> None:
+        """Read all frames. Raises `Fault` for the connection.
+
+        One long function, because a call for each frame would cost as much as the frame.
+        """
+        end = len(data)
+        at = self._read_payload(data, 0) if self._payload_left else 0
+        streams = self.streams
+        while end - at >= HEADER_SIZE:
+            word, flags, stream_id = unpack_header(data, at)
+            kind = word & 0xFF
+            size = word >> 8
+            start = at + HEADER_SIZE
+            at = start + size
+            stream_id &= 0x7FFFFFFF
+            if kind == _DATA and not flags & _PADDED and not self._block_id and size <= OUR_FRAME_LIMIT:
+                stream = streams.get(stream_id)
+                if (
+                    stream is not None
+                    and stream.stage is _BODY
+                    and size <= stream.missing
+                    and size <= stream.capacity_left
+                    and size <= self._receive_window
+                    and (size >= TINY_SIZE or flags & _END_STREAM)
+                ):
+                    stream.missing -= size
+                    stream.capacity_left -= size
+                    self._receive_window -= size
+                    self._unread += size
+                    if self._waste:
+                        self._repay(size >> 3)
+                else:
+                    self._check_order(kind, stream_id, size, data, start)
+                    stream = self._judge_data(stream_id, size, size, flags & _END_STREAM)
+                if self._receive_window < _CREDIT_AT:
+                    self._credit_connection()
+                if at > end:
+                    self._payload_left = size
+                    self._payload_stream = stream
+                    self._payload_ends = bool(flags & _END_STREAM)
+                    at = self._read_payload(data, start)
+                elif stream is not None:
+                    if size >= TINY_SIZE:
+                        stream.data.append(data[start:at])
+                    elif size:
+                        self._append_tiny(stream, data[start:at])
+                    if flags & _END_STREAM:
+                        self._end(stream)
+                    self._news[stream_id] = stream
+                continue
+            self._check_order(kind, stream_id, size, data, start)
+            if at > end:
+                at = start - HEADER_SIZE
+                self._needed = HEADER_SIZE + size
+                break
+            try:
+                handle = _HANDLERS.get(kind)
+                if handle is None:
+                    self._note_useless()
+                else:
+                    handle(self, flags, stream_id, data[start:at])
+            except Fault as fault:
+                if not fault.stream_id:
+                    raise
+                self._fail_stream(fault)
+        else:
+            self._needed = HEADER_SIZE
+        if at < end:
+            self._rest = bytearray(data[at:] if at else data)
+
+    def _read_payload(self, data: bytes, at: int) -> int:
+        """Hand on what is here, from `at`, of a DATA frame; return where it ends."""
+        size = min(self._payload_left, len(data) - at)
+        self._payload_left -= size
+        stream = self._payload_stream
+        if stream is not None:
+            if size:
+                piece = data[at : at + size]
+                if size >= TINY_SIZE:
+                    stream.data.append(piece)
+                else:
+                    self._append_tiny(stream, piece)
+                self._news[stream.id] = stream
+            if not self._payload_left:
+                self._payload_stream = None
+                if self._payload_ends:
+                    self._end(stream)
+        return at + size
+
+    def _append_tiny(self, stream: Stream, piece: bytes) -> None:
+        """An object for each byte would make fifty of it."""
+        data = stream.data
+        if data and len(data[-1]) < TINY_SIZE:
+            data[-1] += piece
+        else:
+            data.append(piece)
+
+    def _check_order(self, kind: int, stream_id: int, size: int, data: bytes, start: int) -> None:
+        """What can be wrong with any frame, before its payload is here."""
+        if not self.has_settings and kind != frames.SETTINGS:
+            # RFC 9113 §3.4.
+            head = data[start - HEADER_SIZE : start]
+            what = "this looks like HTTP/1" if head.startswith(b"HTTP/") else f"it begins with {quote(head)}"
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"it does not begin with SETTINGS; {what}")
+        if size > OUR_FRAME_LIMIT:
+            raise Fault(
+                ErrorCode.FRAME_SIZE_ERROR,
+                f"a {frames.describe_kind(kind)} frame of {size} bytes, where {OUR_FRAME_LIMIT} are allowed",
+            )
+        if self._block_id and (kind != frames.CONTINUATION or stream_id != self._block_id):
+            # RFC 9113 §6.10.
+            raise Fault(
+                ErrorCode.PROTOCOL_ERROR, f"a {frames.describe_kind(kind)} frame within a block of fields"
+            )
+
+    def _note_useless(self, price: int = _USELESS) -> None:
+        """Raises `Fault` if there are too many."""
+        self._waste += price
+        if self._waste > self._limits.useless_count * _USELESS:
+            raise Fault(
+                ErrorCode.ENHANCE_YOUR_CALM,
+                f"more than {self._limits.useless_count} frames that bring nothing",
+            )
+
+    def _repay(self, worth: int) -> None:
+        self._waste = max(0, self._waste - worth)
+
+    def _judge_data(self, stream_id: int, size: int, payload_size: int, ends: int) -> Stream | None:
+        """Account for a DATA frame of `size` bytes, of which `payload_size` belong to the body; return the
+        stream that takes them. RFC 9113 §6.1, §6.9."""
+        self._check_known(frames.DATA, stream_id)
+        if size > self._receive_window:
+            raise Fault(
+                ErrorCode.FLOW_CONTROL_ERROR,
+                f"DATA of {size} bytes, where the connection's window has {self._receive_window} left",
+            )
+        self._receive_window -= size
+        try:
+            return self._judge_stream_data(stream_id, size, payload_size, ends)
+        except Fault as fault:
+            if not fault.stream_id:
+                raise
+            self._fail_stream(fault)
+            return None
+
+    def _judge_stream_data(self, stream_id: int, size: int, payload_size: int, ends: int) -> Stream | None:
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._note_late(frames.DATA, stream_id, size)
+            return None
+        if stream.stage is _ENDED:
+            # RFC 9113 §5.1, "half-closed (remote)".
+            raise Fault(ErrorCode.STREAM_CLOSED, "DATA after the end of the response", stream_id=stream_id)
+        if stream.stage is _HEAD:
+            raise Fault(ErrorCode.PROTOCOL_ERROR, "DATA before the head of the response", stream_id=stream_id)
+        if size > stream.capacity_left:
+            raise Fault(
+                ErrorCode.FLOW_CONTROL_ERROR,
+                f"DATA of {size} bytes, where the stream's window has {stream.capacity_left} left",
+                stream_id=stream_id,
+            )
+        if payload_size > stream.missing:
+            raise Fault(
+                ErrorCode.PROTOCOL_ERROR,
+                "a body longer than its Content-Length"
+                if stream.has_length
+                else "a body where there is none",
+                stream_id=stream_id,
+            )
+        if payload_size < TINY_SIZE and not ends:
+            self._note_useless(_TINY if payload_size else _USELESS)
+        stream.missing -= payload_size
+        stream.capacity_left -= size
+        # Padding is taken by nobody.
+        stream.taken += size - payload_size
+        self._unread += payload_size
+        return stream
+
+    def _credit_connection(self) -> None:
+        self._queue_answer(pack_window_update(0, CONNECTION_WINDOW - self._receive_window))
+        self._receive_window = CONNECTION_WINDOW
+
+    def _check_known(self, kind: int, stream_id: int) -> None:
+        """RFC 9113 §5.1.1: the odd ids below `_next_id` are ours, and the peer opens none."""
+        if not stream_id:
+            raise Fault(
+                ErrorCode.PROTOCOL_ERROR, f"a {frames.describe_kind(kind)} frame that belongs to no stream"
+            )
+        if stream_id >= self._next_id or not stream_id & 1:
+            raise Fault(
+                ErrorCode.PROTOCOL_ERROR,
+                f"a {frames.describe_kind(kind)} frame on stream {stream_id}, which was never opened",
+            )
+
+    def _note_late(self, kind: int, stream_id: int, size: int = 0) -> None:
+        """A frame on a stream that is closed (RFC 9113 §5.1).
+
+        What crossed our RST_STREAM is ignored, as far as the window that the stream had. What follows the
+        peer's own is answered, once. Where both halves have ended nothing can follow.
+        """
+        expected = self._resets.get(stream_id)
+        if expected is None:
+            if stream_id <= self._last_forgotten_id:
+                self._note_useless()
+                return
+            raise Fault(
+                ErrorCode.STREAM_CLOSED,
+                f"a {frames.describe_kind(kind)} frame on stream {stream_id}, which has ended",
+            )
+        if expected < 0:
+            self._resets[stream_id] = ~expected
+            raise Fault(
+                ErrorCode.STREAM_CLOSED,
+                f"a {frames.describe_kind(kind)} frame on a stream that the peer has reset",
+                stream_id=stream_id,
+            )
+        if size > expected:
+            raise Fault(
+                ErrorCode.FLOW_CONTROL_ERROR, f"more DATA than the window of stream {stream_id} allows"
+            )
+        self._resets[stream_id] = expected - size
+        if size < TINY_SIZE:
+            self._note_useless()
+
+    def _end(self, stream: Stream) -> None:
+        """END_STREAM has arrived: the response is complete, if its length is right (RFC 9113 §8.1.1)."""
+        if stream.has_length and stream.missing:
+            self._fail_stream(
+                Fault(
+                    ErrorCode.PROTOCOL_ERROR,
+                    f"a body {stream.missing} bytes shorter than its Content-Length",
+                    stream_id=stream.id,
+                )
+            )
+            return
+        self._settle(stream)
+        stream.is_ended = True
+        stream.stage = _ENDED
+        if self._provoked_count:
+            self._provoked_count -= 1
+        if stream.is_sent:
+            del self.streams[stream.id]
+
+    def _wake_blocked(self) -> None:
+        """Tell who waits for a window that there may be room."""
+        if self._send_window > 0:
+            for stream in self._blocked.values():
+                if stream.send_window > 0:
+                    self._news[stream.id] = stream
+
+    # The frames, in the order of RFC 9113 §6. Each handler gets the whole payload and may raise `Fault`.
+
+    def _on_padded_data(self, flags: int, stream_id: int, payload: bytes) -> None:
+        size = len(payload)
+        content = _strip_padding(payload)
+        ends = flags & _END_STREAM
+        stream = self._judge_data(stream_id, size, len(content), ends)
+        if self._receive_window < _CREDIT_AT:
+            self._credit_connection()
+        if stream is None:
+            return
+        if len(content) >= TINY_SIZE:
+            stream.data.append(content)
+        elif content:
+            self._append_tiny(stream, content)
+        self._credit_stream(stream)
+        if ends:
+            self._end(stream)
+        self._news[stream_id] = stream
+
+    def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._check_known(frames.HEADERS, stream_id)
+        if flags & _PADDED:
+            payload = _strip_padding(payload)
+        if flags & _HAS_PRIORITY:
+            if len(payload) < 5:
+                raise Fault(
+                    ErrorCode.FRAME_SIZE_ERROR, f"a HEADERS frame of {len(payload)} bytes with a priority"
+                )
+            payload = payload[5:]
+        if flags & _END_HEADERS:
+            self._on_block(stream_id, payload, ends=bool(flags & _END_STREAM))
+        else:
+            self._block_id = stream_id
+            self._block_ends = bool(flags & _END_STREAM)
+            self._block_pieces = [payload]
+
+    def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if not self._block_id:
+            raise Fault(ErrorCode.PROTOCOL_ERROR, "a CONTINUATION frame that continues nothing")
+        self._block_pieces.append(payload)
+        if flags & _END_HEADERS:
+            block = b"".join(self._block_pieces)
+            self._block_id = 0
+            self._block_pieces = []
+            self._on_block(stream_id, block, ends=self._block_ends)
+        elif len(self._block_pieces) > self._limits.continuation_count:
+            raise Fault(
+                ErrorCode.ENHANCE_YOUR_CALM,
+                f"a block of fields in more than {self._limits.continuation_count} CONTINUATION frames",
+            )
+
+    def _on_block(self, stream_id: int, encoded: bytes, *, ends: bool) -> None:
+        """A whole block of fields: a head, interim or final, or trailers (RFC 9113 §8.1)."""
+        try:
+            block = self._decoder.decode(encoded)
+        except HPACKError as exc:
+            raise Fault(
+                ErrorCode.COMPRESSION_ERROR, f"a block of fields that cannot be decoded, {exc}"
+            ) from exc
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._note_late(frames.HEADERS, stream_id)
+            # What is in it had to be decoded.
+            self._note_useless()
+            return
+        if stream.stage is _ENDED:
+            raise Fault(ErrorCode.STREAM_CLOSED, "HEADERS after the end of the response", stream_id=stream_id)
+        if block.is_too_large:
+            limits = self._limits
+            raise Fault(
+                ErrorCode.ENHANCE_YOUR_CALM,
+                f"more than {limits.field_count} fields, or {limits.header_list_size} bytes of them",
+                stream_id=stream_id,
+            )
+        if stream.stage is _HEAD:
+            self._take_head(stream, read_head(block), ends=ends)
+        else:
+            self._take_trailers(stream, block, ends=ends)
+        self._news[stream_id] = stream
+
+    def _take_head(self, stream: Stream, head: ParsedHead, *, ends: bool) -> None:
+        if head.fault:
+            raise Fault(ErrorCode.PROTOCOL_ERROR, head.fault, stream_id=stream.id)
+        status = head.status
+        if status < 200:
+            if ends:
+                raise Fault(
+                    ErrorCode.PROTOCOL_ERROR, f"a response that ends with a {status}", stream_id=stream.id
+                )
+            if len(stream.interim) >= self._limits.interim_count:
+                raise Fault(
+                    ErrorCode.ENHANCE_YOUR_CALM,
+                    f"more than {self._limits.interim_count} interim responses",
+                    stream_id=stream.id,
+                )
+            stream.interim.append(ResponseHead(status, [*head.fields]))
+            return
+        if self._waste:
+            self._repay(_HEAD_WORTH)
+        # RFC 9113 §8.1.1: where there can be no content, its length says what there would have been.
+        if stream.is_head or status == 204 or status == 304:
+            stream.missing = 0
+        elif head.length is not None and not (stream.is_connect and status < 300):
+            stream.has_length = True
+            stream.missing = head.length
+        stream.head = ResponseHead(status, [*head.fields])
+        stream.stage = _BODY
+        if ends:
+            self._end(stream)
+
+    def _take_trailers(self, stream: Stream, block: FieldBlock, *, ends: bool) -> None:
+        if not ends:
+            raise Fault(
+                ErrorCode.PROTOCOL_ERROR, "trailers that do not end the response", stream_id=stream.id
+            )
+        if fault := describe_flaw(block.fields):
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"trailers with {fault}", stream_id=stream.id)
+        stream.trailers = [*block.fields]
+        self._end(stream)
+
+    def _on_priority(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """Means nothing any more, on any stream (RFC 9113 §5.3.2)."""
+        if not stream_id:
+            raise Fault(ErrorCode.PROTOCOL_ERROR, "a PRIORITY frame that belongs to no stream")
+        if len(payload) != 5:
+            # On a stream that is not open there is nothing to reset.
+            raise Fault(
+                ErrorCode.FRAME_SIZE_ERROR,
+                f"a PRIORITY frame of {len(payload)} bytes",
+                stream_id=stream_id if stream_id in self.streams else 0,
+            )
+        self._note_useless()
+
+    def _on_reset(self, flags: int, stream_id: int, payload: bytes) -> None:
+        _check_size(frames.RST_STREAM, payload, 4)
+        self._check_known(frames.RST_STREAM, stream_id)
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._note_useless()
+            return
+        (code,) = unpack_number(payload)
+        stream.error_code = code
+        if stream.stage is _ENDED and code == ErrorCode.NO_ERROR:
+            stream.stops_upload = True
+        else:
+            stream.error = RemoteProtocolError(_describe_reset(stream, code))
+            # A refusal after an answer contradicts itself.
+            stream.is_refused = (
+                code == ErrorCode.REFUSED_STREAM and stream.head is None and not stream.interim
+            )
+        self._forget(stream, ~stream.capacity_left)
+        self._news[stream_id] = stream
+
+    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        _check_connection_frame(frames.SETTINGS, stream_id)
+        if flags & frames.ACK:
+            _check_size(frames.SETTINGS, payload, 0)
+            if not self.has_settings:
+                raise Fault(ErrorCode.PROTOCOL_ERROR, "it does not begin with SETTINGS of its own")
+            self._note_useless()
+            return
+        if len(payload) % 6:
+            raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"a SETTINGS frame of {len(payload)} bytes")
+        if len(payload) > self._limits.settings_count * 6:
+            raise Fault(
+                ErrorCode.ENHANCE_YOUR_CALM,
+                f"a SETTINGS frame with more than {self._limits.settings_count} entries",
+            )
+        if self.has_settings:
+            self._note_useless()
+        peer = self._peer
+        window = peer.initial_window
+        peer.apply(payload)
+        self.has_settings = True
+        for table_size in peer.table_sizes:
+            self._encoder.resize(table_size)
+        self._change_windows(peer.initial_window - window)
+        if self.is_usable:
+            count = peer.stream_count
+            self.capacity = (
+                self._limits.stream_count if count is None else min(count, self._limits.stream_count)
+            )
+        self._queue_answer(frames.SETTINGS_ACK)
+
+    def _change_windows(self, change: int) -> None:
+        """RFC 9113 §6.9.2: of the open streams too, and below zero if need be."""
+        if not change:
+            return
+        for stream in self.streams.values():
+            stream.send_window += change
+            if stream.send_window > LARGEST_WINDOW:
+                raise Fault(
+                    ErrorCode.FLOW_CONTROL_ERROR, f"SETTINGS that open a window of {stream.send_window} bytes"
+                )
+        self._is_window_open = change > 0
+
+    def _on_push(self, flags: int, stream_id: int, payload: bytes) -> None:
+        raise Fault(ErrorCode.PROTOCOL_ERROR, "a PUSH_PROMISE frame, although push is disabled")
+
+    def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
+        _check_connection_frame(frames.PING, stream_id)
+        _check_size(frames.PING, payload, 8)
+        if not flags & frames.ACK:
+            self._note_useless()
+            self._queue_answer(pack_frame(frames.PING, frames.ACK, 0, payload))
+        elif payload == self._pinged:
+            self.acknowledged = payload
+            self._pinged = None
+        else:
+            self._note_useless()
+
+    def _on_goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """RFC 9113 §6.8: what is above the last id was not processed, the rest goes on."""
+        _check_connection_frame(frames.GOAWAY, stream_id)
+        if len(payload) < 8:
+            raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"a GOAWAY frame of {len(payload)} bytes")
+        last_id = unpack_number(payload)[0] & 0x7FFFFFFF
+        (code,) = unpack_number(payload, 4)
+        if last_id > self._last_processed_id:
+            raise Fault(
+                ErrorCode.PROTOCOL_ERROR, f"GOAWAY up to stream {last_id} after {self._last_processed_id}"
+            )
+        self._note_useless()
+        self._last_processed_id = last_id
+        debug = payload[8:]
+        self._goaway = f"GOAWAY, {describe_code(code)}" + (f", {quote(debug)}" if debug else "")
+        self._retire()
+        for stream in [*self.streams.values()]:
+            if stream.id > last_id:
+                stream.error = RemoteProtocolError(
+                    f"The peer closes the connection, and has not processed the request ({self._goaway})."
+                )
+                stream.error_code = code
+                stream.is_refused = stream.head is None and not stream.interim
+                self._forget(stream, ~stream.capacity_left)
+                self._news[stream.id] = stream
+
+    def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
+        _check_size(frames.WINDOW_UPDATE, payload, 4)
+        credit = unpack_number(payload)[0] & 0x7FFFFFFF
+        if not stream_id:
+            if not credit:
+                raise Fault(ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE of 0 bytes for the connection")
+            self._send_window += credit
+            if self._send_window > LARGEST_WINDOW:
+                raise Fault(
+                    ErrorCode.FLOW_CONTROL_ERROR,
+                    f"it opens the connection's window to {self._send_window} bytes",
+                )
+        else:
+            self._check_known(frames.WINDOW_UPDATE, stream_id)
+            stream = self.streams.get(stream_id)
+            if stream is None:
+                self._note_useless()
+                return
+            if not credit:
+                raise Fault(ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE of 0 bytes", stream_id=stream_id)
+            stream.send_window += credit
+            if stream.send_window > LARGEST_WINDOW:
+                raise Fault(
+                    ErrorCode.FLOW_CONTROL_ERROR,
+                    f"it opens the stream's window to {stream.send_window} bytes",
+                    stream_id=stream_id,
+                )
+        self._is_window_open = True
+        self._note_useless()
+
+
+def _strip_padding(payload: bytes) -> bytes:
+    """RFC 9113 §6.1."""
+    if not payload:
+        raise Fault(ErrorCode.FRAME_SIZE_ERROR, "a padded frame without the length of its padding")
+    padding = payload[0]
+    if padding >= len(payload):
+        raise Fault(
+            ErrorCode.PROTOCOL_ERROR, f"{padding} bytes of padding in a frame of {len(payload)} bytes"
+        )
+    return payload[1 : len(payload) - padding]
+
+
+def _check_size(kind: int, payload: bytes, size: int) -> None:
+    if len(payload) != size:
+        raise Fault(
+            ErrorCode.FRAME_SIZE_ERROR,
+            f"a {frames.describe_kind(kind)} frame of {len(payload)} bytes instead of {size}",
+        )
+
+
+def _check_connection_frame(kind: int, stream_id: int) -> None:
+    if stream_id:
+        raise Fault(ErrorCode.PROTOCOL_ERROR, f"a {frames.describe_kind(kind)} frame on stream {stream_id}")
+
+
+def _describe_reset(stream: Stream, code: int) -> str:
+    name = describe_code(code)
+    if code == ErrorCode.REFUSED_STREAM:
+        return f"The peer refused the request ({name})."
+    if code == ErrorCode.HTTP_1_1_REQUIRED:
+        return f"The peer wants HTTP/1.1 for this request ({name})."
+    when = "before its response" if stream.head is None else "in the middle of its response"
+    return f"The peer reset the stream {when} ({name})."
+
+
+_HANDLERS: dict[int, Callable[[Engine, int, int, bytes], None]] = {
+    frames.DATA: Engine._on_padded_data,
+    frames.HEADERS: Engine._on_headers,
+    frames.PRIORITY: Engine._on_priority,
+    frames.RST_STREAM: Engine._on_reset,
+    frames.SETTINGS: Engine._on_settings,
+    frames.PUSH_PROMISE: Engine._on_push,
+    frames.PING: Engine._on_ping,
+    frames.GOAWAY: Engine._on_goaway,
+    frames.WINDOW_UPDATE: Engine._on_window_update,
+    frames.CONTINUATION: Engine._on_continuation,
+}

@@ -1,0 +1,129 @@
+"""Frames and their numbers (RFC 9113 §4, §6, §7)."""
+
+from __future__ import annotations
+
+import enum
+import struct
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""RFC 9113 §3.4: the first bytes of a client."""
+
+HEADER_SIZE = 9
+
+DATA = 0x0
+HEADERS = 0x1
+PRIORITY = 0x2
+RST_STREAM = 0x3
+SETTINGS = 0x4
+PUSH_PROMISE = 0x5
+PING = 0x6
+GOAWAY = 0x7
+WINDOW_UPDATE = 0x8
+CONTINUATION = 0x9
+
+NAMES = {
+    DATA: "DATA",
+    HEADERS: "HEADERS",
+    PRIORITY: "PRIORITY",
+    RST_STREAM: "RST_STREAM",
+    SETTINGS: "SETTINGS",
+    PUSH_PROMISE: "PUSH_PROMISE",
+    PING: "PING",
+    GOAWAY: "GOAWAY",
+    WINDOW_UPDATE: "WINDOW_UPDATE",
+    CONTINUATION: "CONTINUATION",
+}
+
+# Flags: one bit means different things on different frames.
+ACK = 0x1
+END_STREAM = 0x1
+END_HEADERS = 0x4
+PADDED = 0x8
+HAS_PRIORITY = 0x20
+
+LARGEST_ID = 2**31 - 1
+
+
+class ErrorCode(enum.IntEnum):
+    """Why a stream or a connection ended (RFC 9113 §7)."""
+
+    NO_ERROR = 0x0
+    PROTOCOL_ERROR = 0x1
+    INTERNAL_ERROR = 0x2
+    FLOW_CONTROL_ERROR = 0x3
+    SETTINGS_TIMEOUT = 0x4
+    STREAM_CLOSED = 0x5
+    FRAME_SIZE_ERROR = 0x6
+    REFUSED_STREAM = 0x7
+    CANCEL = 0x8
+    COMPRESSION_ERROR = 0x9
+    CONNECT_ERROR = 0xA
+    ENHANCE_YOUR_CALM = 0xB
+    INADEQUATE_SECURITY = 0xC
+    HTTP_1_1_REQUIRED = 0xD
+
+
+def describe_code(code: int) -> str:
+    """The name of an error code; unknown ones are allowed, and mean nothing special."""
+    try:
+        return ErrorCode(code).name
+    except ValueError:
+        return f"unknown error code {code:#x}"
+
+
+def describe_kind(kind: int) -> str:
+    return NAMES.get(kind, f"unknown ({kind:#x})")
+
+
+_pack = struct.Struct(">IBI").pack
+
+unpack_header = struct.Struct(">IBI").unpack_from
+"""`(size << 8 | kind, flags, stream id with its reserved bit)`."""
+
+unpack_number = struct.Struct(">I").unpack_from
+"""The 31 or 32 bits with which RST_STREAM, GOAWAY and WINDOW_UPDATE begin."""
+
+unpack_setting = struct.Struct(">HI").iter_unpack
+
+_pack_window_update = struct.Struct(">IBII").pack
+
+
+def pack_header(kind: int, flags: int, stream_id: int, size: int) -> bytes:
+    return _pack(size << 8 | kind, flags, stream_id)
+
+
+def pack_frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
+    return _pack(len(payload) << 8 | kind, flags, stream_id) + payload
+
+
+def pack_window_update(stream_id: int, credit: int) -> bytes:
+    return _pack_window_update(4 << 8 | WINDOW_UPDATE, 0, stream_id, credit)
+
+
+def pack_reset(stream_id: int, code: int) -> bytes:
+    return _pack_window_update(4 << 8 | RST_STREAM, 0, stream_id, code)
+
+
+def pack_goaway(code: int, reason: bytes = b"") -> bytes:
+    """From a client: the server has opened no stream, so the last one is 0 (RFC 9113 §6.8)."""
+    return pack_frame(GOAWAY, 0, 0, struct.pack(">II", 0, code) + reason)
+
+
+def pack_settings(settings: dict[int, int]) -> bytes:
+    return pack_frame(SETTINGS, 0, 0, b"".join([struct.pack(">HI", *entry) for entry in settings.items()]))
+
+
+SETTINGS_ACK = pack_frame(SETTINGS, ACK, 0, b"")
+
+
+class Fault(Exception):
+    """The peer broke a rule: ends the connection, or the stream whose id it carries. Stays in this room."""
+
+    def __init__(self, code: ErrorCode, reason: str, *, stream_id: int = 0) -> None:
+        self.code = code
+        self.reason = reason
+        self.stream_id = stream_id
+
+
+def describe_fault(code: ErrorCode, reason: str) -> str:
+    return f"The peer broke the rules of HTTP/2 ({code.name}): {reason}."
