@@ -12,11 +12,11 @@ import httpcore
 
 ROOT = Path(httpcore.__file__).parent
 
-BASE = {"_exceptions", "_types"}
+BASE = {"_exceptions", "_forks", "_types"}
 """What everyone may import, and what imports nobody."""
 
 ALLOWED = {
-    "_protocols": BASE,
+    "_protocols": BASE - {"_forks"},
     "_backends": BASE,
     "_connections": BASE | {"_protocols", "_backends"},
     "_pool": BASE | {"_connections", "_backends"},

@@ -20,6 +20,7 @@ from time import monotonic
 from typing import Any, cast
 
 from .._exceptions import ConnectError, ConnectTimeout, LocalProtocolError
+from .._forks import lead_nowhere, mind_forks
 from .._types import SocketOption
 from .base import Backend, Parker
 
@@ -51,6 +52,12 @@ class AddressCache:
         self._known: OrderedDict[object, tuple[float, list[Address]]] = OrderedDict()
         self._lock = threading.Lock()
         self.under_way: dict[object, Lookup] = {}
+        mind_forks(self)
+
+    def forget_parent(self) -> None:
+        # Lookups run in threads, and those are the parent's.
+        self._lock = threading.Lock()
+        self.under_way.clear()
 
     def get(self, key: object, now: float) -> list[Address] | None:
         if self._ttl is None:
@@ -305,6 +312,7 @@ class Race:
         self.running: dict[socket.socket, Address] = {}
         self.ready: Sequence[socket.socket] = ()
         self.next_start: float | None = 0.0
+        mind_forks(self)
 
     def advance(self, now: float) -> socket.socket | None:
         """Look at who finished, start who is due; the connected socket, once there is one."""
@@ -372,6 +380,10 @@ class Race:
     def close(self) -> None:
         for sock in self.running:
             sock.close()
+
+    def forget_parent(self) -> None:
+        for sock in self.running:
+            lead_nowhere(sock)
 
 
 def prepare_socket(sock: socket.socket, options: Sequence[SocketOption], *, tcp_keepalive: bool) -> None:

@@ -17,6 +17,7 @@ from time import monotonic
 from typing import TypeVar, cast
 
 from .._exceptions import ReadError, WriteError
+from .._forks import lead_nowhere, mind_forks
 from .._types import Buffer
 from .sync import socket_info
 
@@ -43,6 +44,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
     """A stream and the protocol under it; one reader and one writer may wait at the same time."""
 
     __slots__ = (
+        "__weakref__",
         "_buffer",
         "_deadline",
         "_error",
@@ -85,6 +87,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
         self._is_ended = False
         self._is_lost = False
         self._is_aborted = False
+        mind_forks(self)
 
     # What the loop says.
 
@@ -250,6 +253,10 @@ class AsyncioStream(asyncio.BufferedProtocol):
                 waiter.set_result(True)
         if self._transport is not None:
             self._transport.abort()
+
+    def forget_parent(self) -> None:
+        self._is_aborted = True
+        lead_nowhere(self._sock)
 
     def watch(self, callback: Callable[[], None] | None) -> bool:
         self._watcher = callback

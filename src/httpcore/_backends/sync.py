@@ -12,7 +12,6 @@ Closing shuts the socket down, which wakes that thread, and the last one out clo
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import struct
@@ -26,10 +25,10 @@ from time import monotonic
 from typing import TypeVar
 
 from .._exceptions import ReadError, WriteError
+from .._forks import mind_forks
 from .._types import Buffer
 
 T = TypeVar("T")
-E = TypeVar("E", ReadError, WriteError)
 
 RECEIVE_SIZE = 64 * 1024
 """Bytes that `wait` receives ahead at the most."""
@@ -48,26 +47,14 @@ microsecond, so without it nearly every `recv` would need a `setsockopt` first."
 _KEPT_SHARE, _KEPT_SECONDS = 1.1, 0.02
 """A kernel timeout that is longer than needed by this share and by this much is left as it is."""
 
-_process = os.getpid()
-
-_NOWHERE = 0
-"""No process has this number."""
-
-
-def _note_fork() -> None:
-    global _process
-    _process = os.getpid()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
+_CLOSED = "The connection was closed while it was being read."
 
 
 class SyncStream:
     """A connected socket, for one reader and one writer at a time, in any threads."""
 
     __slots__ = (
-        "_home",
+        "__weakref__",
         "_is_aborted",
         "_is_ended",
         "_is_receiving",
@@ -80,25 +67,24 @@ class SyncStream:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        # The process in which the stream may be used: the one that opened it, and none after `abort`.
-        self._home = _process
         self._stash: bytes | None = None
         self._is_aborted = False
         self._is_ended = False
         # Seconds of the receive timeout that the kernel has now.
         self._timeout = _NEVER
-        # Whether a thread is in a system call on the descriptor, or about to be. Set before `_home` is looked
-        # at, as `abort` looks at these after `_home` is set: so one of the two sees the other.
+        # Whether a thread is in a system call on the descriptor, or about to be. Set before `_is_aborted` is
+        # looked at, as `abort` looks at these after it is set: so one of the two sees the other.
         self._is_receiving = False
         self._is_sending = False
         sock.setblocking(_HAS_KERNEL_TIMEOUTS)
         self._look = create_look(sock)
+        mind_forks(self)
 
     def try_send(self, data: Buffer) -> int:
         self._is_sending = True
         try:
-            if self._home != _process:
-                raise self._refusal(WriteError, "written to")
+            if self._is_aborted:
+                raise WriteError("The connection was closed while it was being written to.")
             sent = self._sock.send(data, _DONTWAIT)
         except (BlockingIOError, InterruptedError):
             return 0
@@ -123,7 +109,7 @@ class SyncStream:
         return stash[:limit]
 
     def is_quiet(self) -> bool:
-        return self._stash is None and self._home == _process and not self._look()
+        return self._stash is None and not self._is_aborted and not self._look()
 
     async def wait(self, readable: bool, writable: bool, deadline: float | None) -> bool:
         if (self._stash is not None or self._is_ended) and (readable or self._is_aborted):
@@ -143,14 +129,14 @@ class SyncStream:
     def _receive(self, limit: int, flags: int) -> bytes | None:
         self._is_receiving = True
         try:
-            if self._home != _process:
-                raise self._refusal(ReadError, "read")
+            if self._is_aborted:
+                raise ReadError(_CLOSED)
             data = self._sock.recv(limit, flags)
         except (BlockingIOError, InterruptedError):
             data = None
         except OSError as exc:
             if self._is_aborted:
-                raise self._refusal(ReadError, "read") from exc
+                raise ReadError(_CLOSED) from exc
             raise ReadError(f"Receiving failed: {exc}.") from exc
         finally:
             self._is_receiving = False
@@ -158,7 +144,7 @@ class SyncStream:
                 self._close_if_unused()
         if not data:
             if self._is_aborted:
-                raise self._refusal(ReadError, "read")
+                raise ReadError(_CLOSED)
             self._is_ended = data is not None
         return data
 
@@ -182,11 +168,6 @@ class SyncStream:
             raise ReadError(f"Receiving failed: {exc}.") from exc
         self._timeout = timeout or _NEVER
 
-    def _refusal(self, error: type[E], what: str) -> E:
-        if self._is_aborted:
-            return error(f"The connection was closed while it was being {what}.")
-        return error("The connection belongs to the process that this one was forked from.")
-
     def _close_if_unused(self) -> None:
         if not self._is_receiving and not self._is_sending:
             self._sock.close()
@@ -194,16 +175,19 @@ class SyncStream:
     def abort(self) -> None:
         if self._is_aborted:
             return
-        is_at_home = self._home == _process
         self._is_aborted = self._is_ended = True
-        self._home = _NOWHERE
         if not self._is_receiving and not self._is_sending:
             self._sock.close()
-        elif is_at_home:
+        else:
             try:
                 self._sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def forget_parent(self) -> None:
+        # The threads that were inside are the parent's.
+        self._is_receiving = self._is_sending = False
+        self.abort()
 
     def watch(self, callback: Callable[[], None] | None) -> bool:
         # No loop, nobody to call back: a dead connection is found when it is looked at.

@@ -11,6 +11,7 @@ from typing import TypeVar
 import trio
 
 from .._exceptions import ReadError, WriteError
+from .._forks import mind_forks
 from .._types import Buffer
 from .sync import create_look, socket_info
 
@@ -20,13 +21,14 @@ T = TypeVar("T")
 class TrioStream:
     """A connected socket; one task may wait for each direction at the same time."""
 
-    __slots__ = ("_is_aborted", "_look", "_sock", "_token")
+    __slots__ = ("__weakref__", "_is_aborted", "_look", "_sock", "_token")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._token = trio.lowlevel.current_trio_token()
         self._is_aborted = False
         self._look = create_look(sock)
+        mind_forks(self)
 
     def try_send(self, data: Buffer) -> int:
         if self._is_aborted:
@@ -81,6 +83,10 @@ class TrioStream:
 
     def _close(self) -> None:
         trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+
+    def forget_parent(self) -> None:
+        self._is_aborted = True
         self._sock.close()
 
     def watch(self, callback: Callable[[], None] | None) -> bool:

@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 
 from .._exceptions import ConnectError
+from .._forks import mind_forks
 from .._protocols.tls import TLSEngine
 
 KNOWN_STORES = (
@@ -25,6 +26,15 @@ SESSIONS_KEPT = 1000
 
 _lock = threading.Lock()
 _default: ssl.SSLContext | None = None
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def default_context() -> ssl.SSLContext:
@@ -96,6 +106,10 @@ class SessionCache:
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[tuple[ssl.SSLContext, str], ssl.SSLSession] = OrderedDict()
+        self._lock = threading.Lock()
+        mind_forks(self)
+
+    def forget_parent(self) -> None:
         self._lock = threading.Lock()
 
     def get(self, context: ssl.SSLContext, label: str) -> ssl.SSLSession | None:

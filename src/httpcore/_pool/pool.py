@@ -23,6 +23,7 @@ from .._connections.routes import Route
 from .._connections.timeouts import UNLIMITED, Timeouts
 from .._connections.trace import Trace, traced
 from .._exceptions import ConnectError, NetworkError, PoolTimeout, ProtocolError
+from .._forks import mind_forks
 from .ledger import Ledger, Limits, Phase, Place, Ticket
 
 T = TypeVar("T")
@@ -110,6 +111,7 @@ class Pool:
         self._cancel_reaper: Callable[[], None] | None = None
         self._drainer: Parker | None = None
         self._ages = limits.keepalive_expiry is not None or limits.max_connection_age is not None
+        mind_forks(self)
 
     # Requests.
 
@@ -314,6 +316,16 @@ class Pool:
         for connection in self._locked(self.ledger.clear, monotonic()):
             connection.close()
         self._settle()
+
+    def forget_parent(self) -> None:
+        """In a forked child: start anew. Connections, waiters and whoever holds the lock are the parent's."""
+        self._lock = Lock()
+        self._mail.clear()
+        self._cancel_reaper = self._drainer = None
+        self._backend = self._loop = None
+        self.ledger.clear(monotonic())
+        self.ledger.doomed.clear()
+        self.ledger.granted.clear()
 
     async def drain(self, deadline: float) -> None:
         """Wait until nothing runs and nobody waits, or for `deadline`."""
