@@ -139,9 +139,7 @@ def test_constructing_is_quiet_and_opens_nothing() -> None:
         assert httpcore.AsyncConnectionPool().statistics()["connections"] == 0
 
 
-def test_what_is_not_built_yet_says_so() -> None:
-    with pytest.raises(NotImplementedError, match="HTTP/2"):
-        httpcore.SyncConnectionPool(http2=True)
+def test_there_has_to_be_a_protocol() -> None:
     with pytest.raises(ValueError, match="no protocol"):
         httpcore.SyncConnectionPool(http1=False)
 

@@ -54,8 +54,6 @@ def build_pool(
     proxy_ssl_context: ssl.SSLContext | None = None,
 ) -> Pool:
     """Build the pool that both interfaces are thin faces of. Opens nothing."""
-    if http2:
-        raise NotImplementedError("HTTP/2 is not built yet: use http2=False.")
     if not http1 and not http2:
         raise ValueError("With http1=False and http2=False there is no protocol left to speak.")
     find_backend: Callable[[], Backend] = resolve_backend(backend, is_async=is_async)

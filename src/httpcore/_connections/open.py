@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import ssl
 
     from .contexts import SessionCache
+    from .http2 import HTTP2Connection
 
 
 class Connector:
@@ -262,9 +263,37 @@ class Attempt:
         assert stream is not None
         connector = self._connector
         route = self._route
-        ssl_object = stream.get_extra_info("ssl_object") if route.is_tls and not route.is_forwarded else None
-        agreed = getattr(ssl_object, "selected_alpn_protocol", lambda: None)()
-        if agreed == "h2" or (connector.http2 and not connector.http1 and not route.is_forwarded):
-            raise NotImplementedError("HTTP/2 is not built yet.")
         peer = route.hop.label if route.is_forwarded and route.hop is not None else route.label
-        return HTTP11Connection(stream, peer=peer, checkpoint=self._backend.checkpoint)
+        if route.is_forwarded or not connector.http2 or not self._agreed_on_http2(stream):
+            return HTTP11Connection(stream, peer=peer, checkpoint=self._backend.checkpoint)
+        from .http2 import HTTP2Connection
+
+        connection = HTTP2Connection(
+            stream,
+            peer=peer,
+            backend=self._backend,
+            ping_interval=connector._ping_interval,
+            ping_timeout=connector._ping_timeout,
+        )
+        info: dict[str, object] = {"peer": peer}
+        await traced(self._trace, "http2.send_connection_init", info, self._start_http2, connection)
+        if self._trace is not None:
+            # It completes when they come: nobody waits for them (RFC 9113 §3.4).
+            await self._trace.emit("http2.receive_remote_settings.started", info)
+        return connection
+
+    def _agreed_on_http2(self, stream: Stream) -> bool:
+        """Whether the two sides speak HTTP/2: by ALPN, or because the caller says so (RFC 9113 §3.3)."""
+        if not self._route.is_tls:
+            return not self._connector.http1
+        ssl_object = stream.get_extra_info("ssl_object")
+        agreed = getattr(ssl_object, "selected_alpn_protocol", lambda: None)()
+        if agreed != "h2" and self._connector.http1:
+            return False
+        version = getattr(ssl_object, "version", lambda: None)()
+        if version in ("SSLv3", "TLSv1", "TLSv1.1"):
+            raise ConnectError(f"{self._route.label} speaks HTTP/2 over {version}, which is inadequate.")
+        return True
+
+    async def _start_http2(self, connection: HTTP2Connection) -> None:
+        connection.start()

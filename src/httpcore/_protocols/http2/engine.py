@@ -121,6 +121,8 @@ class Engine:
         """Whether new streams may be opened at all."""
         self.failure: Exception | None = None
         """Why the connection is broken."""
+        self.goaway_code: int | None = None
+        """What the peer said when it said that it closes the connection."""
         self.acknowledged: bytes | None = None
         """What the last PING said that was answered."""
         self._pinged: bytes | None = None
@@ -915,6 +917,7 @@ class Engine:
         self._note_useless()
         self._last_processed_id = last_id
         debug = payload[8:]
+        self.goaway_code = code
         self._goaway = f"GOAWAY, {describe_code(code)}" + (f", {quote(debug)}" if debug else "")
         self._retire()
         for stream in [*self.streams.values()]:

@@ -1,0 +1,598 @@
+"""HTTP/2 on one stream: any number of exchanges at once.
+
+Theory of operation. Engine, encryption and out-queue are one thing under one lock: encoding a request's head
+and queueing it is a single step, so that nothing can come between a header block and its place in the
+compression context (RFC 7541 §2.2), whoever is cancelled or interrupted. What is queued leaves in order; what
+the kernel does not take waits in `_unsent`. The sends are under the lock too, since records must leave in the
+order in which they were encrypted; they never wait.
+
+Reading. Where the loop pushes what arrives (asyncio), it is fed to the engine as it comes, and nobody waits
+for the stream at all. Elsewhere (threads, trio) one of the exchanges that wait is the *reader*: it waits for
+the stream, feeds whatever comes, wakes those whom it concerns, and hands the reading over when it leaves,
+however it leaves. In both cases an exchange sleeps until there is news for its `Signal`.
+
+Giving up never blocks: it is posted, and done at once if the lock is free. Whoever lets go of the lock looks
+at the post again. A finaliser may come from another thread than the loop's, so the loop does what it posts.
+
+Invariants: the engine's table of streams and the kernel's bytes are only touched under the lock; there is one
+reader at most, and if an exchange waits where nothing is pushed, there is one. A connection does not refer to
+its exchanges, only to their signals, so that an abandoned response is found by the collector.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+from time import monotonic
+from typing import TypeVar
+
+from .._backends.base import Backend, Parker, Stream
+from .._exceptions import LocalProtocolError, ReadError, ReadTimeout, WriteError
+from .._protocols import http2
+from .._types import Buffer
+from .http2_exchanges import HTTP2Exchange
+from .requests import NOBODY, Claim, Keeper, Request, Response
+from .signals import Signal
+from .silence import Silence, Verdict
+
+T = TypeVar("T")
+
+RECEIVE_SIZE = 64 * 1024
+"""Bytes asked of the stream at once."""
+
+CONGESTION = 256 * 1024
+"""Bytes that may be queued before nothing more is added but what the protocol demands."""
+
+PING = b"hello..."
+"""Eight bytes; any answer is one, so they say nothing."""
+
+RETIRED, GONE = -1, -2
+"""Standings of a connection that finishes what it carries, and of one that carries nothing any more."""
+
+LOOK_AGAIN = 0.1
+"""Seconds after which a thread that waits to send, while another one reads, looks whether it was answered."""
+
+
+class Role(enum.Enum):
+    """What an exchange does while it waits, where no loop feeds what arrives."""
+
+    READER = "waits for the stream, for all"
+    SLEEPER = "is woken when there is news"
+    WRITER = "waits to send, beside the reader"
+
+
+class HTTP2Connection:
+    """One stream, and the exchanges that share it."""
+
+    __slots__ = (
+        "_backend",
+        "_cancel_ping",
+        "_congested",
+        "_engine",
+        "_is_closed",
+        "_is_cut",
+        "_is_flush_due",
+        "_is_pushed",
+        "_is_retired",
+        "_is_suspect",
+        "_is_torn",
+        "_known_standing",
+        "_lock",
+        "_mail",
+        "_parked",
+        "_reader",
+        "_silence",
+        "_stream",
+        "_unsent",
+        "_woken",
+        "_write_error",
+        "keeper",
+        "peer",
+        "sent_count",
+        "signals",
+    )
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        peer: str,
+        backend: Backend,
+        ping_interval: float | None = None,
+        ping_timeout: float | None = None,
+    ) -> None:
+        self.peer = peer
+        self.keeper: Keeper = NOBODY
+        # The signals of all exchanges whose answers are neither read out nor closed.
+        self.signals: set[Signal] = set()
+        self.sent_count = 0
+        self._stream = stream
+        self._backend = backend
+        self._engine = http2.Engine()
+        self._lock = Lock()
+        self._mail: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+        self._unsent: Buffer = b""
+        self._is_flush_due = False
+        self._write_error: WriteError | None = None
+        self._is_torn = False
+        self._is_cut = False
+        self._is_closed = False
+        # What the keeper was told last.
+        self._known_standing = self._engine.capacity
+        self._is_retired = False
+        # Nothing came while an exchange waited, and nothing has come since.
+        self._is_suspect = False
+        # Who waits, and who of them reads for all.
+        self._is_pushed = False
+        self._reader: Signal | None = None
+        self._parked: dict[Signal, None] = {}
+        self._congested: dict[Signal, None] = {}
+        self._woken: list[Parker] = []
+        self._silence = None if ping_interval is None else Silence(ping_interval, ping_timeout)
+        self._cancel_ping: Callable[[], None] | None = None
+
+    # What the pool asks.
+
+    def start(self) -> None:
+        """Send the preface, and have the loop feed what arrives, if there is one that does."""
+        self._locked(self._flush)
+        self._is_pushed = self._stream.watch(self._take_turn)
+        if self._is_pushed:
+            # What came with the end of the handshake was not announced.
+            self._take_turn()
+
+    @property
+    def capacity(self) -> int:
+        return max(self._standing, 0)
+
+    @property
+    def _standing(self) -> int:
+        """How many exchanges fit at once; below zero: none any more."""
+        engine = self._engine
+        if engine.failure is not None:
+            return GONE
+        if not engine.is_usable or self._is_retired or self._write_error is not None:
+            return RETIRED
+        return 0 if self._is_suspect else engine.capacity
+
+    @property
+    def is_gone(self) -> bool:
+        return self._standing == GONE
+
+    @property
+    def has_died(self) -> bool:
+        """Whether the connection was cut off, and not ended for anything that either side did."""
+        return self._is_cut and not self._engine.goaway_code
+
+    def is_ready(self) -> bool:
+        if not self._is_pushed and self._reader is None:
+            # Nobody reads: the peer may have closed, or said that it is about to.
+            self._look()
+        return self._standing >= 0
+
+    def has_news(self) -> bool:
+        return self._is_pushed and not self.signals and self._stream.has_news()
+
+    async def exchange(self, request: Request, claim: Claim) -> Response:
+        """Send `request`, and return its response as soon as the head is here."""
+        exchange = HTTP2Exchange(self, request, claim)
+        try:
+            head = await exchange.run()
+        except BaseException as exc:
+            exchange.fail(exc)
+            raise
+        return Response(head.status, head.headers, version="HTTP/2", reason=None, body=exchange)
+
+    def close(self) -> None:
+        """Say goodbye in one attempt that does not wait (RFC 9113 §6.8), and fail what still runs."""
+        self._post(self._part)
+
+    def describe(self) -> str:
+        count = len(self.signals)
+        noun = "stream" if count == 1 else "streams"
+        return f"HTTP/2, {'ACTIVE' if count else 'IDLE'}, {count} {noun}"
+
+    # What an exchange asks.
+
+    async def checkpoint(self) -> None:
+        await self._backend.checkpoint()
+
+    def open(
+        self, fields: http2.RequestFields, target: bytes, signal: Signal, *, content: bytes | None, ends: bool
+    ) -> tuple[http2.Stream, int, int]:
+        """Queue a request's head, and as much as may go of a body that is here whole.
+
+        Returns the stream, how much of the body was taken, and the mark that `sent_count` passes when the
+        first byte of it has left. `None` for `content` leaves the body for later, unless it `ends` here.
+        """
+        self.signals.add(signal)
+        opened = self._locked(self._open, fields, target, signal, content, ends)
+        self._settle()
+        return opened
+
+    def _open(
+        self, fields: http2.RequestFields, target: bytes, signal: Signal, content: bytes | None, ends: bool
+    ) -> tuple[http2.Stream, int, int]:
+        engine = self._engine
+        if len(engine.streams) >= self._standing:
+            raise WriteError(f"The connection to {self.peer} takes no more requests.")
+        mark = self.sent_count + len(self._unsent) + engine.pending_output
+        stream = engine.open_stream(fields, target, ends=ends)
+        stream.owner = signal
+        taken = 0
+        if content is not None:
+            taken = engine.send_data(stream, content, ends=True)
+        if self._silence is not None and len(engine.streams) == 1:
+            self._silence.hear(monotonic())
+            self._watch_silence()
+        self._send_soon()
+        return stream, taken, mark
+
+    def send_data(self, stream: http2.Stream, data: Buffer, signal: Signal, *, ends: bool) -> int:
+        """Queue what may go of `data`; if none may, there will be news when some may."""
+        taken = self._locked(self._send_data, stream, data, signal, ends)
+        self._settle()
+        return taken
+
+    def _send_data(self, stream: http2.Stream, data: Buffer, signal: Signal, ends: bool) -> int:
+        if self.is_congested:
+            self._congested[signal] = None
+            return 0
+        taken = self._engine.send_data(stream, data, ends=ends)
+        self._send_soon()
+        if self.is_congested:
+            self._flush()
+        return taken
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the peer is too slow for more to be queued."""
+        return len(self._unsent) + self._engine.pending_output > CONGESTION
+
+    def note_congestion(self, signal: Signal) -> None:
+        """Have `signal` told when the queue is empty."""
+        self._congested[signal] = None
+
+    def consume(self, stream: http2.Stream, size: int) -> None:
+        """The caller took `size` bytes: let the peer send as many."""
+        self._post(self._consume, stream, size)
+
+    def _consume(self, stream: http2.Stream, size: int) -> None:
+        self._engine.consume(stream, size)
+        self._send_soon()
+
+    def leave(self, signal: Signal, stream: http2.Stream | None, *, foreign: bool = False) -> None:
+        """An exchange is over: its stream, if it is still open, is reset."""
+        self._post(self._leave, signal, stream, foreign=foreign)
+
+    def _leave(self, signal: Signal, stream: http2.Stream | None) -> None:
+        self.signals.discard(signal)
+        self._congested.pop(signal, None)
+        if stream is not None:
+            self._engine.reset(stream)
+            self._send_soon()
+        self._stand_down(signal)
+
+    @property
+    def received_count(self) -> int:
+        """Tells whether anything at all arrived."""
+        return self._engine.received_count
+
+    @property
+    def has_settings(self) -> bool:
+        return self._engine.has_settings
+
+    def suspect(self) -> None:
+        """Nothing at all arrived while an exchange waited: no new requests until something does."""
+        self._is_suspect = True
+        if not self._is_pushed and len(self.signals) <= 1:
+            # Nobody is left who would notice.
+            self._is_retired = True
+        self._settle()
+
+    def retire(self) -> None:
+        """Take no new exchange."""
+        self._is_retired = True
+        self._settle()
+
+    # Waiting.
+
+    async def wait(self, signal: Signal, deadline: float | None) -> bool:
+        """Sleep until there is news for `signal`; `False` when `deadline` passed first."""
+        if self._is_pushed:
+            if signal.has_news:
+                return True
+            signal.parker = self._backend.create_parker()
+            try:
+                return await signal.parker.park(deadline) or signal.has_news
+            finally:
+                signal.parker = None
+        try:
+            while not signal.has_news:
+                if not await self._wait_in_turn(signal, deadline):
+                    return signal.has_news
+            return True
+        finally:
+            self._locked(self._stand_down, signal)
+            self._settle()
+
+    async def _wait_in_turn(self, signal: Signal, deadline: float | None) -> bool:
+        """Read for all, or sleep while another exchange does; `False` when `deadline` has passed."""
+        role = self._locked(self._take_role, signal)
+        if role is Role.READER:
+            return await self._read(deadline)
+        if role is Role.WRITER:
+            return await self._wait_to_send(deadline)
+        assert signal.parker is not None
+        return await signal.parker.park(deadline)
+
+    def _take_role(self, signal: Signal) -> Role:
+        if self._reader is None or self._reader is signal:
+            self._reader = signal
+            return Role.READER
+        if self._unsent and not self._stream.nudge():
+            return Role.WRITER
+        signal.parker = self._backend.create_parker()
+        if signal.has_news:
+            signal.parker.unpark()
+        self._parked[signal] = None
+        return Role.SLEEPER
+
+    def _stand_down(self, signal: Signal) -> None:
+        """Wait no longer, and leave the reading to another one of those who do."""
+        self._parked.pop(signal, None)
+        signal.parker = None
+        if self._reader is not signal:
+            return
+        self._reader = next(iter(self._parked), None)
+        if self._reader is not None and self._reader.parker is not None:
+            self._woken.append(self._reader.parker)
+
+    async def _read(self, deadline: float | None) -> bool:
+        """Wait for the stream once, for all."""
+        limit = deadline
+        if self._silence is not None:
+            silence_ends = self._locked(self._check_silence)
+            if silence_ends is not None and (limit is None or silence_ends < limit):
+                limit = silence_ends
+        try:
+            has_moved = await self._stream.wait(True, bool(self._unsent), limit)
+        except ReadError as exc:
+            self._locked(self._break, exc)
+            has_moved = True
+        if has_moved:
+            self._take_turn()
+            return True
+        self._settle()
+        return deadline is None or monotonic() < deadline
+
+    async def _wait_to_send(self, deadline: float | None) -> bool:
+        """Wait for the other direction: the reader is inside the kernel, where it hears of nothing else."""
+        look_at = monotonic() + LOOK_AGAIN
+        if deadline is not None and deadline < look_at:
+            look_at = deadline
+        await self._stream.wait(False, True, look_at)
+        self._send_due()
+        return deadline is None or monotonic() < deadline
+
+    # Reading.
+
+    def _take_turn(self) -> None:
+        """Take what has arrived, send what can be sent, and tell whom it concerns."""
+        self._locked(self._pump)
+        self._settle()
+
+    def _look(self) -> None:
+        """Be the reader for a moment, without waiting."""
+        looker = Signal()
+        try:
+            if self._locked(self._take_role, looker) is Role.READER:
+                self._locked(self._pump)
+        finally:
+            self._locked(self._stand_down, looker)
+            self._settle()
+
+    def _pump(self) -> None:
+        engine = self._engine
+        stream = self._stream
+        try:
+            while (data := stream.try_receive(RECEIVE_SIZE)) is not None:
+                if not data:
+                    self._is_cut = True
+                    if self._write_error is not None:
+                        self._fail(self._write_error)
+                        break
+                self._tell(engine.feed(data))
+                self._is_suspect = False
+                if self._silence is not None:
+                    self._silence.hear(monotonic())
+                # Where the kernel is asked, a short piece was the last one.
+                is_last = len(data) < RECEIVE_SIZE and not self._is_pushed
+                if is_last or not data or engine.failure is not None:
+                    break
+        except ReadError as exc:
+            self._break(exc)
+        if engine.failure is not None:
+            self._flush()
+            self._shut()
+        elif self._unsent:
+            self._flush()
+        else:
+            self._send_soon()
+
+    def _tell(self, streams: list[http2.Stream]) -> None:
+        for stream in streams:
+            signal = stream.owner
+            if isinstance(signal, Signal):
+                signal.has_news = True
+                if signal.parker is not None:
+                    self._woken.append(signal.parker)
+
+    def _break(self, exc: ReadError) -> None:
+        """The stream broke. What the peer said before it did has been heard."""
+        self._is_cut = True
+        self._fail(self._write_error or exc)
+
+    def _fail(self, exc: Exception) -> None:
+        self._tell(self._engine.fail(exc))
+        self._shut()
+
+    def _part(self) -> None:
+        if not self._is_closed:
+            self._engine.close()
+            self._flush()
+            self._fail(ReadError(f"The connection to {self.peer} was closed while it was being used."))
+
+    def _shut(self) -> None:
+        """End the stream, with its own goodbye if it has one."""
+        if not self._is_closed:
+            close = getattr(self._stream, "close", self._stream.abort)
+            close()
+            self._is_closed = True
+
+    # Sending.
+
+    def _send_soon(self) -> None:
+        """Send at the end of this turn of the loop, with what others queue until then, or at once."""
+        engine = self._engine
+        if self._is_flush_due or not engine.has_output:
+            return
+        # Alone, there is nobody to wait for.
+        if len(engine.streams) > 1 and self._stream.call_soon(self._send_due):
+            self._is_flush_due = True
+        else:
+            self._flush()
+
+    def _send_due(self) -> None:
+        self._locked(self._flush)
+        self._settle()
+
+    def _flush(self) -> None:
+        """Send what is queued, as far as it goes."""
+        self._is_flush_due = False
+        engine = self._engine
+        try:
+            while self._unsent or engine.has_output:
+                data = self._unsent or engine.take_output()
+                sent = self._stream.try_send(data)
+                self.sent_count += sent
+                self._unsent = b"" if sent == len(data) else memoryview(data)[sent:]
+                if not sent:
+                    return
+        except WriteError as exc:
+            # Whoever reads hears what the peer said before, and then of the end.
+            self._unsent = b""
+            self._write_error = exc
+            engine.take_output()
+        if self._congested:
+            for signal in self._congested:
+                signal.has_news = True
+                if signal.parker is not None:
+                    self._woken.append(signal.parker)
+            self._congested.clear()
+
+    # Silence.
+
+    def _watch_silence(self) -> None:
+        """Where the loop pushes, it also has to say when nothing came."""
+        if not self._is_pushed or self._cancel_ping is not None:
+            return
+        when = self._check_silence()
+        if when is not None:
+            self._cancel_ping = self._backend.call_at(when, self._break_silence)
+
+    def _break_silence(self) -> None:
+        self._cancel_ping = None
+        self._locked(self._watch_silence)
+        self._settle()
+
+    def _check_silence(self) -> float | None:
+        """Send a PING if it is time, give the peer up if it is past; return when to look again."""
+        silence = self._silence
+        if silence is None or not self._engine.streams:
+            return None
+        verdict, when = silence.look(monotonic())
+        if verdict is Verdict.DEAD:
+            self._fail(ReadTimeout(f"{self.peer} did not answer a PING within {silence.timeout} s."))
+            return None
+        if verdict is Verdict.ASK:
+            self._engine.ping(PING)
+            self._flush()
+        return when
+
+    # The lock, the post, and what follows from them.
+
+    def _post(self, operation: Callable[..., object], *arguments: object, foreign: bool = False) -> None:
+        """Carry out an operation, now or as soon as the lock is free; from a finaliser, in the loop."""
+        self._mail.append((operation, arguments))
+        if not foreign or not self._stream.call_soon(self._empty_post, foreign=True):
+            self._empty_post()
+
+    def _empty_post(self) -> None:
+        if self._mail and not self._lock.locked():
+            self._locked(_do_nothing)
+        self._settle()
+
+    def _locked(self, operation: Callable[..., T], *arguments: object) -> T:
+        # On one line: see the pool's, which explains it.
+        with self._lock: return self._carry_out(operation, *arguments)  # fmt: skip  # noqa: E701
+
+    def _carry_out(self, operation: Callable[..., T], *arguments: object) -> T:
+        if self._is_torn:
+            # An exception out of nowhere struck inside the engine: nobody knows what was on its way.
+            self._write_error = WriteError(f"Sending to {self.peer} was interrupted.")
+            self._fail(self._write_error)
+        self._is_torn = True
+        mail = self._mail
+        while mail:
+            posted, subjects = mail[0]
+            posted(*subjects)
+            mail.popleft()
+        try:
+            result = operation(*arguments)
+        except (LocalProtocolError, WriteError):
+            # Found out before anything was touched.
+            self._is_torn = False
+            raise
+        self._is_torn = False
+        return result
+
+    def _settle(self) -> None:
+        """Empty the post, wake whom there is news for, tell the keeper what changed."""
+        while self._mail and not self._lock.locked():
+            self._locked(_do_nothing)
+        woken = self._woken
+        while woken:
+            _wake_first(woken)
+        if self._standing != self._known_standing:
+            self._tell_keeper(self._standing)
+
+    def _tell_keeper(self, standing: int) -> None:
+        # Marked first, since the keeper may close the connection; what an interruption loses here is found
+        # out by `is_ready`.
+        self._known_standing = standing
+        if standing == GONE:
+            self.keeper.gone()
+        elif standing == RETIRED:
+            self.keeper.retired()
+        else:
+            self.keeper.resized(standing)
+
+
+def _wake_first(woken: list[Parker]) -> None:
+    """Wake first and cross off second, so that an interruption loses nobody."""
+    try:
+        parker = woken[0]
+    except IndexError:
+        return
+    parker.unpark()
+    try:
+        woken.remove(parker)
+    except ValueError:
+        pass
+
+
+def _do_nothing() -> None:
+    pass

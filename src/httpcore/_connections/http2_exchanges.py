@@ -1,0 +1,383 @@
+"""One exchange on an HTTP/2 connection: a request, and its response once the head is here.
+
+The connection does the reading and the sending, and the engine keeps what has arrived of the stream; what is
+left is to wait for the right thing, and to end in one of three ways, none of which waits. An exchange that
+ends early resets its stream and nothing else: its neighbours do not notice.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from .._exceptions import LocalProtocolError, ReadTimeout, WriteError, WriteTimeout
+from .._protocols import http2
+from .._types import Buffer, Headers
+from .errors import mark_sent
+from .exchanges import CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, Exchange, Stage
+from .requests import Claim, Fate, Request
+from .signals import Signal
+from .trace import Info, Trace
+
+if TYPE_CHECKING:
+    from .http2 import HTTP2Connection
+
+CREDIT_SIZE = 64 * 1024
+"""Bytes that the caller takes before the engine is told: what is kept back is a sixteenth of a window."""
+
+
+class HTTP2Exchange(Exchange):
+    """One request and its response; once the head is here, the response's body."""
+
+    __slots__ = (
+        "_body_is_open",
+        "_connection",
+        "_deadline",
+        "_is_torn",
+        "_knew_settings",
+        "_length",
+        "_mark",
+        "_pending",
+        "_received",
+        "_signal",
+        "_stream",
+        "_taken",
+        "_uploaded",
+    )
+
+    name = "http2"
+
+    def __init__(self, connection: HTTP2Connection, request: Request, claim: Claim) -> None:
+        super().__init__(request, claim, peer=connection.peer)
+        self._connection = connection
+        self._signal = Signal()
+        self._stream: http2.Stream | None = None
+        # The upload: a piece that may go, whether more is to come, what Content-Length says, what has gone.
+        self._pending: Buffer = b""
+        self._body_is_open = False
+        self._length: int | None = None
+        self._uploaded = 0
+        # An upload that was cut short: the peer's half may end well, ours has to be reset.
+        self._is_torn = False
+        # When a peer that takes no more of it is given up, and what had been received when it stopped.
+        self._deadline: float | None = None
+        self._received = 0
+        self._knew_settings = False
+        # What `sent_count` has to pass before a byte of this request has left.
+        self._mark = 0
+        # Bytes that the caller took and the engine has not heard of.
+        self._taken = 0
+
+    # The head.
+
+    async def run(self) -> http2.ResponseHead:
+        """Send, and listen until a final head is here."""
+        request = self._request
+        fields = http2.prepare_fields(request.method, request.scheme, request.authority, request.headers)
+        if self._connection.is_congested:
+            await self._wait_for_room()
+        if request.trace is not None:
+            head = await self._run_traced(fields, request.trace)
+        else:
+            stream = self._open(fields)
+            if self._body_is_open:
+                await self._upload(stream, expects_continue=fields.expects_continue)
+            head = stream.head or await self._receive_head(stream)
+        if self._body_is_open and head.status >= 300:
+            self._stop_upload()
+        if self._is_torn and request.body is not None:
+            await request.body.close()
+        self._finish_if_complete()
+        return head
+
+    async def _run_traced(self, fields: http2.RequestFields, trace: Trace) -> http2.ResponseHead:
+        info: Info = {"request": self._request}
+        connection = self._connection
+
+        async def send_head() -> http2.Stream:
+            # Nothing may come between choosing a stream's number and queueing its head.
+            return self._open(fields)
+
+        stream = await trace.run("http2.send_request_headers", info, send_head)
+
+        async def send_body() -> None:
+            await self._upload(stream, expects_continue=fields.expects_continue)
+
+        async def receive_head() -> http2.ResponseHead:
+            return stream.head or await self._receive_head(stream)
+
+        await trace.run("http2.send_request_body", info, send_body)
+        head = await trace.run("http2.receive_response_headers", info, receive_head)
+        if connection.has_settings and not self._knew_settings:
+            await trace.emit("http2.receive_remote_settings.complete", {"return_value": None})
+        for interim in stream.interim:
+            await trace.emit("http2.receive_interim_headers.complete", {"return_value": interim})
+        await trace.emit("http2.receive_response_body.started", info)
+        return head
+
+    def _open(self, fields: http2.RequestFields) -> http2.Stream:
+        """Check what can be checked before a byte is queued; queue the head, with a small body at once."""
+        request = self._request
+        body = request.body
+        content = b"" if body is None else body.content
+        self._length = fields.content_length
+        if content is not None:
+            self._check_length(len(content), is_all=True)
+        ends = content == b""
+        is_joined = content is not None and len(content) <= JOIN_SIZE and not fields.expects_continue
+        self._knew_settings = self._connection.has_settings
+        try:
+            stream, taken, self._mark = self._connection.open(
+                fields,
+                request.target,
+                self._signal,
+                content=content if is_joined and not ends else None,
+                ends=ends,
+            )
+        except WriteError:
+            self._claim.fate = Fate.REFUSED
+            raise
+        self._stream = stream
+        self._uploaded = taken
+        self._body_is_open = not stream.is_sent
+        if content and self._body_is_open:
+            self._pending = memoryview(content)[taken:]
+        return stream
+
+    def _check_length(self, size: int, *, is_all: bool) -> None:
+        length = self._length
+        if length is None or size == length or (size < length and not is_all):
+            return
+        way = "longer" if size > length else "shorter"
+        raise LocalProtocolError(
+            f"The request body is {way} than its Content-Length: {size} bytes instead of {length}."
+        )
+
+    async def _receive_head(self, stream: http2.Stream) -> http2.ResponseHead:
+        signal = self._signal
+        timeouts = self._request.timeouts
+        deadline = timeouts.deadline(timeouts.read)
+        received = self._connection.received_count
+        interims = 0
+        while True:
+            signal.has_news = False
+            if stream.head is not None:
+                return stream.head
+            self._check(stream)
+            if len(stream.interim) > interims:
+                interims = len(stream.interim)
+                deadline = timeouts.deadline(timeouts.read)
+            if not await self._connection.wait(signal, deadline):
+                raise self._late_to_read("No response", received)
+
+    def _check(self, stream: http2.Stream) -> None:
+        """Raise what has ended the stream. Each exchange has an exception of its own."""
+        error = stream.error
+        if error is not None:
+            raise type(error)(str(error)) from error
+
+    # The upload.
+
+    async def _wait_for_room(self) -> None:
+        """A peer that reads nothing gets no more requests to buffer."""
+        connection = self._connection
+        timeouts = self._request.timeouts
+        deadline = timeouts.deadline(timeouts.write)
+        while connection.is_congested and not connection.is_gone:
+            self._signal.has_news = False
+            connection.note_congestion(self._signal)
+            if not await connection.wait(self._signal, deadline):
+                raise self._late(WriteTimeout, "No room for the request", timeouts.write)
+
+    async def _upload(self, stream: http2.Stream, *, expects_continue: bool) -> None:
+        """Send the body, until all of it is queued or the final head comes."""
+        if expects_continue and self._body_is_open:
+            await self._await_continue(stream)
+        while self._body_is_open and stream.head is None:
+            await self._advance_upload(stream)
+
+    async def _await_continue(self, stream: http2.Stream) -> None:
+        """Hold the body back until any head arrives, or for a second (RFC 9110 §10.1.1)."""
+        total = self._request.timeouts.total
+        deadline = monotonic() + CONTINUE_WAIT
+        if total is not None and total < deadline:
+            deadline = total
+        while stream.head is None and not stream.interim:
+            self._signal.has_news = False
+            self._check(stream)
+            if not await self._connection.wait(self._signal, deadline):
+                return
+
+    async def _advance_upload(self, stream: http2.Stream) -> None:
+        """Fetch what comes next and queue what the peer lets us send, or wait until something moves."""
+        body = self._request.body
+        assert body is not None
+        if not self._pending and body.content is None:
+            self._pending = await body.next_chunk()
+            self._check_length(self._uploaded + len(self._pending), is_all=not self._pending)
+        timeouts = self._request.timeouts
+        if self._try_send(stream):
+            self._deadline = None
+        elif stream.is_ended or stream.stops_upload:
+            # Who has answered in full and takes no more will never take it (RFC 9113 §8.1).
+            self._stop_upload()
+        else:
+            if self._deadline is None:
+                self._deadline = timeouts.deadline(timeouts.write)
+                self._received = self._connection.received_count
+            if not await self._connection.wait(self._signal, self._deadline):
+                self._suspect(self._received)
+                raise self._late(WriteTimeout, "No room for more of the request", timeouts.write)
+
+    def _try_send(self, stream: http2.Stream) -> bool:
+        """Queue a part of what is pending, or the end; `False` if nothing may go now."""
+        signal = self._signal
+        signal.has_news = False
+        self._check(stream)
+        if stream.stops_upload:
+            return False
+        data = self._pending
+        body = self._request.body
+        ends = not data or (body is not None and body.content is not None)
+        taken = self._connection.send_data(stream, data, signal, ends=ends)
+        self._uploaded += taken
+        self._pending = memoryview(data)[taken:] if taken < len(data) else b""
+        if stream.is_sent:
+            self._body_is_open = False
+        return taken > 0 or stream.is_sent
+
+    def _stop_upload(self) -> None:
+        self._is_torn = True
+        self._pending = b""
+        self._body_is_open = False
+
+    # The body.
+
+    @property
+    def trailers(self) -> Headers:
+        return [] if self._stream is None else self._stream.trailers
+
+    def try_receive(self) -> bytes | None:
+        if self._stage is not Stage.OPEN:
+            return self._after_the_end()
+        if self._served >= FAIRNESS or self._body_is_open or self._request.trace is not None:
+            return None
+        try:
+            return self._take()
+        except BaseException as exc:
+            self.fail(exc)
+            raise
+
+    async def _receive(self) -> bytes:
+        stream = self._stream
+        assert stream is not None
+        if self._served >= FAIRNESS:
+            self._served = 0
+            await self._connection.checkpoint()
+        timeouts = self._request.timeouts
+        deadline = timeouts.deadline(timeouts.read)
+        received = self._connection.received_count
+        signal = self._signal
+        while True:
+            signal.has_news = False
+            if (data := self._take()) is not None:
+                return data
+            if self._body_is_open:
+                await self._advance_upload(stream)
+                deadline = timeouts.deadline(timeouts.read)
+                received = self._connection.received_count
+            elif not await self._connection.wait(signal, deadline):
+                raise self._late_to_read("No more of the response", received)
+
+    def _take(self) -> bytes | None:
+        """What is here of the body, `b""` at its end, `None` if it has to be waited for."""
+        stream = self._stream
+        assert stream is not None
+        # Another thread may be reading: what ends the body is looked at before the body is.
+        is_ended, error = stream.is_ended, stream.error
+        chunks = stream.data
+        if chunks:
+            data = chunks.popleft()
+            self._served += 1
+            if is_ended:
+                if not chunks:
+                    self._finish_if_complete()
+                return data
+            self._taken += len(data)
+            if self._taken >= CREDIT_SIZE:
+                self._connection.consume(stream, self._taken)
+                self._taken = 0
+            return data
+        if is_ended:
+            self._finish_if_complete()
+            return None if self._body_is_open else b""
+        if error is not None:
+            self._check(stream)
+        return None
+
+    # The end, in one of three ways. None of them waits.
+
+    def _finish_if_complete(self) -> None:
+        """Let go of the stream if the response has been handed over, and the upload is over."""
+        stream = self._stream
+        if stream is not None and stream.is_ended and not stream.data and not self._body_is_open:
+            self._finish(stream)
+
+    def _finish(self, stream: http2.Stream) -> None:
+        # A stream that is closed both ways is no longer there to be reset.
+        self._connection.leave(self._signal, None if stream.is_sent else stream)
+        self._claim.release()
+        # Last: an exchange that is interrupted before it let go of its claim is still open, and will fail.
+        self._stage = Stage.COMPLETE
+
+    def fail(self, exc: BaseException) -> None:
+        """Nothing more can come of it: reset the stream first, then give up the claim."""
+        if self._stage is not Stage.OPEN:
+            return
+        self._stage = Stage.FAILED
+        connection = self._connection
+        stream = self._stream
+        is_sent = stream is not None and connection.sent_count > self._mark
+        mark_sent(exc, is_sent)
+        if stream is not None and stream.error is not None:
+            if stream.is_refused:
+                self._claim.fate = Fate.REFUSED
+                if self._knew_settings:
+                    # Who refuses what its settings allow asks us to go elsewhere.
+                    connection.retire()
+            elif connection.has_died and stream.head is None and not stream.interim:
+                self._claim.fate = Fate.UNANSWERED if is_sent else Fate.UNSENT
+        self._drop()
+
+    def _drop(self, *, foreign: bool = False) -> None:
+        self._stop_upload()
+        self._connection.leave(self._signal, self._stream, foreign=foreign)
+        if self._connection.is_gone:
+            self._claim.discard(foreign=foreign)
+        else:
+            self._claim.forget(foreign=foreign)
+
+    async def close(self) -> None:
+        """End the exchange where it is."""
+        stream = self._stream
+        if self._stage is not Stage.OPEN or stream is None:
+            return
+        if stream.is_ended and not self._body_is_open:
+            stream.data.clear()
+            self._finish(stream)
+        else:
+            self._stage = Stage.CLOSED
+            self._drop()
+        await self._after_completion()
+
+    # Time.
+
+    def _late_to_read(self, what: str, received: int) -> ReadTimeout:
+        self._suspect(received)
+        error = self._late(ReadTimeout, what, self._request.timeouts.read)
+        assert isinstance(error, ReadTimeout)
+        return error
+
+    def _suspect(self, received: int) -> None:
+        if self._connection.received_count == received:
+            self._connection.suspect()

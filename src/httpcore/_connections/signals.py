@@ -1,0 +1,15 @@
+"""What an exchange sleeps on while others do the reading."""
+
+from __future__ import annotations
+
+from .._backends.base import Parker
+
+
+class Signal:
+    """Whether there is news for an exchange, and how to wake it. It does not know the exchange itself."""
+
+    __slots__ = ("has_news", "parker")
+
+    def __init__(self) -> None:
+        self.has_news = False
+        self.parker: Parker | None = None

@@ -1,0 +1,161 @@
+"""Exchanges that share an HTTP/2 connection: who reads, who is woken, what the pool is told."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import pytest
+
+import httpcore
+
+from ..colours import Client, Colour
+from ..peers.certificates import client_context
+from ..peers.http2 import Code, HTTP2Peer, Stream, first_then_serve, h2_context, http2, serve
+from ..peers.referee import Setting
+from ..peers.scripted import Server
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+def prior(colour: Colour, **options: object) -> Client:
+    """A client that knows that its servers speak HTTP/2."""
+    return colour.client(http1=False, http2=True, **options)
+
+
+def test_one_connection_serves_one_after_another(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(http2(serve)) as server:
+            async with prior(colour) as client:
+                for target in (b"/1", b"/2", b"/3"):
+                    response = await client.send(server.url(target))
+                    assert response.ext == {"http_version": "HTTP/2"}
+                    assert await response.read() == target
+                assert await client.states() == ["HTTP/2, IDLE, 0 streams"]
+                assert server.accepted == 1
+
+    colour.run(main)
+
+
+def test_alpn_decides(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(http2(serve), context=h2_context()) as server:
+            async with colour.client(http2=True, ssl_context=client_context()) as client:
+                response = await client.send(server.url(b"/1"))
+                assert response.ext == {"http_version": "HTTP/2"}
+                assert await client.states() == ["HTTP/2, ACTIVE, 1 stream"]
+                assert await response.read() == b"/1"
+
+    colour.run(main)
+
+
+def test_answers_in_any_order(colour: Colour) -> None:
+    """Whoever reads while another's answer comes hands it over, and then the reading."""
+    count = 20
+
+    def script(peer: HTTP2Peer) -> None:
+        requests = peer.recv_requests(count)
+        for request in reversed(requests):
+            peer.answer(request, request.path)
+            peer.barrier()
+        peer.serve()
+
+    async def main() -> None:
+        with Server(first_then_serve(script)) as server:
+            async with prior(colour) as client:
+
+                async def one(i: int) -> None:
+                    assert await client.get(server.url(b"/%d" % i)) == b"/%d" % i
+
+                await colour.gather(*(partial(one, i) for i in range(count)))
+                assert await client.get(server.url(b"/next")) == b"/next"
+                assert server.accepted == 1
+
+    colour.run(main)
+
+
+def test_a_reader_that_keeps_its_answer_leaves_the_reading_to_others(colour: Colour) -> None:
+    """An answer that nobody reads out holds no one up."""
+
+    def respond(peer: HTTP2Peer, request: Stream) -> None:
+        peer.answer_soon(request, request.path * (1000 if request.path == b"/kept" else 1))
+
+    async def main() -> None:
+        with Server(http2(lambda peer: peer.serve(respond))) as server:
+            async with prior(colour) as client:
+                kept = await client.send(server.url(b"/kept"))
+                for _ in range(3):
+                    assert await client.get(server.url(b"/other")) == b"/other"
+                assert await client.states() == ["HTTP/2, ACTIVE, 1 stream"]
+                assert await kept.read() == b"/kept" * 1000
+                assert server.accepted == 1
+
+    colour.run(main)
+
+
+def test_requests_wait_for_the_peers_limit(colour: Colour) -> None:
+    """No more streams at once than the peer takes, on one connection that the pool may have."""
+    most = 0
+
+    def respond(peer: HTTP2Peer, request: Stream) -> None:
+        nonlocal most
+        most = max(most, len([s for s in peer.referee.streams.values() if not s.is_over]))
+        peer.answer_soon(request, request.path)
+
+    async def main() -> None:
+        settings: dict[int, int] = {Setting.MAX_CONCURRENT_STREAMS: 3}
+        with Server(http2(lambda peer: peer.serve(respond), settings)) as server:
+            async with prior(colour, max_connections=1) as client:
+                assert await client.get(server.url(b"/first")) == b"/first"
+
+                async def one(i: int) -> None:
+                    assert await client.get(server.url(b"/%d" % i)) == b"/%d" % i
+
+                await colour.gather(*(partial(one, i) for i in range(12)))
+                assert server.accepted == 1
+
+    colour.run(main)
+    assert 1 <= most <= 3
+
+
+def test_closing_the_pool_fails_what_runs(colour: Colour) -> None:
+    started = threading.Event()
+
+    def script(peer: HTTP2Peer) -> None:
+        request = peer.recv_request()
+        peer.headers(request, [(b":status", b"200")])
+        started.set()
+        peer.expect_end()
+
+    async def main() -> None:
+        with Server(first_then_serve(script)) as server:
+            async with prior(colour) as client:
+                response = await client.send(server.url(b"/"))
+                await client.close()
+                with pytest.raises(httpcore.ReadError, match="closed"):
+                    await response.read()
+                assert client.pool.statistics()["connections"] == 0
+                assert await client.get(server.url(b"/next")) == b"/next"
+
+    colour.run(main)
+
+
+def test_an_abandoned_response_gives_its_stream_back(colour: Colour) -> None:
+    def script(peer: HTTP2Peer) -> None:
+        request = peer.recv_request()
+        peer.headers(request, [(b":status", b"200")])
+        peer.data(request, b"x")
+        peer.expect_rst(request, Code.CANCEL)
+        peer.serve()
+
+    async def main() -> None:
+        with Server(first_then_serve(script)) as server:
+            async with prior(colour, max_connections=1) as client:
+                response = await client.send(server.url(b"/"))
+                with pytest.warns(ResourceWarning, match="never read"):
+                    response.stream = None
+                assert await client.get(server.url(b"/next")) == b"/next"
+                assert server.accepted == 1
+                assert await client.states() == ["HTTP/2, IDLE, 0 streams"]
+
+    colour.run(main)
