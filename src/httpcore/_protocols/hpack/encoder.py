@@ -93,18 +93,27 @@ class Encoder:
             pieces.insert(0, self._encode_resizing())
         # Only now: `fields` may have moved the table.
         known = self._blocks.get(repeated)
-        pieces.append(self._encode_repeated(repeated) if known is None else known)
+        pieces.append(self._encode_between_secrets(repeated) if known is None else known)
+        return b"".join(pieces)
+
+    def _encode_between_secrets(self, repeated: tuple[Field, ...]) -> bytes:
+        """What stands before, between and behind credentials is remembered, without them."""
+        pieces: list[bytes] = []
+        start = 0
+        for at, field in enumerate(repeated):
+            if field[0] in _SECRET and is_guessable(field):
+                pieces += (self._encode_repeated(repeated[start:at]), self._encode_field(field))
+                start = at + 1
+        pieces.append(self._encode_repeated(repeated[start:]))
         return b"".join(pieces)
 
     def _encode_repeated(self, repeated: tuple[Field, ...]) -> bytes:
+        known = self._blocks.get(repeated)
+        if known is not None:
+            return known
         count = self._change_count
-        pieces = []
-        is_secret = False
-        for field in repeated:
-            pieces.append(self._encode_field(field))
-            is_secret = is_secret or is_guessable(field)
-        block = b"".join(pieces)
-        if count == self._change_count and not is_secret and _list_size(repeated) <= MAX_MEMO_SIZE:
+        block = b"".join([self._encode_field(field) for field in repeated])
+        if count == self._change_count and _list_size(repeated) <= MAX_MEMO_SIZE:
             if len(self._blocks) >= MAX_MEMO_COUNT:
                 self._blocks.clear()
             self._blocks[repeated] = block

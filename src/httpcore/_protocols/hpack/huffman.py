@@ -2,9 +2,9 @@
 
 The prefixes of the code are numbered as states, shorter ones first, and an automaton walks over them. From a
 state of fewer than `_FAST_BITS` bits it takes a byte at a time: between those all letters, digits and common
-punctuation are spelled. From the others it takes half a byte: whole bytes would fill 1.5 MB, for
-what is seldom sent. As it is, the tables fill 0.47 MB. They are made at the first use, in some 10 ms, and not
-changed any more.
+punctuation are spelled. From the others it takes half a byte: whole bytes would fill 1.5 MB, for what is
+seldom sent. As it is, the tables fill 0.47 MB. They are made at the first use, within 10 ms, and never
+changed.
 """
 
 from __future__ import annotations
@@ -27,23 +27,22 @@ def decode(data: bytes) -> bytes:
     tables = _tables or _make_tables()
     rows, texts, steps = tables.rows, tables.texts, tables.steps
     fast_count = len(rows)
-    pieces: list[bytes] = []
-    add = pieces.append
+    text = bytearray()
     state = 0
     for octet in data:
         if state < fast_count:
             row_texts, row_steps = rows[state]
-            add(row_texts[octet])
+            text += row_texts[octet]
             state = row_steps[octet]
         else:
             at = state << 4 | octet >> 4
-            add(texts[at])
+            text += texts[at]
             at = steps[at] << 4 | octet & 15
-            add(texts[at])
+            text += texts[at]
             state = steps[at]
     if state not in tables.endings:
         raise HPACKError(_describe_ending(state == tables.failed))
-    return b"".join(pieces)
+    return bytes(text)
 
 
 def _describe_ending(has_failed: bool) -> str:
@@ -64,66 +63,65 @@ class _Tables:
     """The automaton. The state 0 is the beginning of a code."""
 
     def __init__(self) -> None:
-        states, leaves = _number_prefixes()
+        codes = {(CODE_LENGTHS[symbol], code): symbol for symbol, code in enumerate(_make_codes())}
+        prefixes = {(bits, code >> (length - bits)) for length, code in codes for bits in range(length)}
+        states = {prefix: state for state, prefix in enumerate(sorted(prefixes))}
         self.failed = len(states)
         """The state behind EOS; nothing leads out of it."""
-        self.texts: list[bytes] = []
-        """What half a byte completes, sixteen entries for each state."""
-        self.steps = array("H")
-        """The state that half a byte leads to."""
-        for prefix in states:
-            for nibble in range(16):
-                text, step = _walk(prefix, nibble, states, leaves)
-                self.texts.append(text)
-                self.steps.append(self.failed if step is None else step)
-        self.texts += [b""] * 16
-        self.steps.extend([self.failed] * 16)
-        pairs: dict[bytes, bytes] = {}
-        fast_count = sum(length < _FAST_BITS for length, _ in states)
-        self.rows = [self._make_row(state, pairs) for state in range(fast_count)]
         self.endings = frozenset(states[length, (1 << length) - 1] for length in range(8))
         """The states that may end a string: in seven bits of EOS at most."""
-
-    def _make_row(self, state: int, pairs: dict[bytes, bytes]) -> _Row:
-        """Two steps at once. Equal texts are one object."""
-        texts = []
-        steps = bytearray()
-        for high in range(state << 4, (state << 4) + 16):
-            first = self.texts[high]
-            low = self.steps[high] << 4
-            for at in range(low, low + 16):
-                text = first + self.texts[at]
-                texts.append(pairs.setdefault(text, text))
-                steps.append(self.steps[at])
-        return tuple(texts), bytes(steps)
+        two_bits = _take_twice(*_take_a_bit(codes, states), bits=1, count=self.failed + 1)
+        four_bits = _take_twice(*two_bits, bits=2, count=self.failed + 1)
+        self.texts = tuple(four_bits[0])
+        """What half a byte completes, sixteen entries for each state."""
+        self.steps = array("H", four_bits[1])
+        """The state that half a byte leads to."""
+        fast_count = sum(length < _FAST_BITS for length, _ in states)
+        texts, steps = _take_twice(*four_bits, bits=4, count=fast_count)
+        self.rows: list[_Row] = [
+            (tuple(texts[at : at + 256]), bytes(steps[at : at + 256])) for at in range(0, len(texts), 256)
+        ]
 
 
 _Prefix = tuple[int, int]
 """The number of bits, and the bits."""
 
-
-def _number_prefixes() -> tuple[dict[_Prefix, int], dict[_Prefix, int]]:
-    """The state of each prefix, and the symbol of each code."""
-    leaves = {(CODE_LENGTHS[symbol], code): symbol for symbol, code in enumerate(_make_codes())}
-    prefixes = {(bits, code >> (length - bits)) for length, code in leaves for bits in range(length)}
-    return {prefix: state for state, prefix in enumerate(sorted(prefixes))}, leaves
+_Table = tuple[list[bytes], list[int]]
+"""What some bits complete, and the state that they lead to, for each state and for each value of the bits."""
 
 
-def _walk(
-    prefix: _Prefix, nibble: int, states: dict[_Prefix, int], leaves: dict[_Prefix, int]
-) -> tuple[bytes, int | None]:
-    """What four more bits complete, and the state that they lead to; `None` behind EOS."""
-    text = b""
-    length, code = prefix
-    for shift in (3, 2, 1, 0):
-        length, code = length + 1, code << 1 | nibble >> shift & 1
-        symbol = leaves.get((length, code))
-        if symbol == _EOS:
-            return b"", None
-        if symbol is not None:
-            text = bytes((symbol,))
-            length = code = 0
-    return text, states[length, code]
+def _take_a_bit(codes: dict[_Prefix, int], states: dict[_Prefix, int]) -> _Table:
+    failed = len(states)
+    texts: list[bytes] = []
+    steps: list[int] = []
+    for length, prefix in states:
+        for longer in ((length + 1, prefix << 1), (length + 1, prefix << 1 | 1)):
+            symbol = codes.get(longer)
+            if symbol is None:
+                text, step = b"", states[longer]
+            elif symbol == _EOS:
+                text, step = b"", failed
+            else:
+                text, step = bytes((symbol,)), 0
+            texts.append(text)
+            steps.append(step)
+    return texts + [b""] * 2, steps + [failed] * 2
+
+
+def _take_twice(texts: list[bytes], steps: list[int], *, bits: int, count: int) -> _Table:
+    """The table for twice as many bits, for the first `count` states. Equal texts are one object."""
+    known: dict[bytes, bytes] = {}
+    longer_texts: list[bytes] = []
+    longer_steps: list[int] = []
+    for at in range(count << bits):
+        first = texts[at]
+        rest = slice(steps[at] << bits, (steps[at] + 1) << bits)
+        if first:
+            longer_texts += [known.setdefault(first + text, first + text) for text in texts[rest]]
+        else:
+            longer_texts += texts[rest]
+        longer_steps += steps[rest]
+    return longer_texts, longer_steps
 
 
 def _make_codes() -> list[int]:
