@@ -36,6 +36,7 @@ bench: $(VENV)/.stamp
 # The long run; the test-suite runs a short form of it.
 fuzz: $(VENV)/.stamp
 	$(BIN)/python fuzz/http11.py --count 10000000 --seconds 3600
+	$(BIN)/python fuzz/hpack.py --count 10000000 --seconds 3600
 
 # The table of the fault catalogue: which row passes on which backend.
 faults: $(VENV)/.stamp
