@@ -53,6 +53,10 @@ class Phase(enum.Enum):
     GONE = "gone"
 
 
+# Up to Python 3.11 a member costs as much as a call when it is looked up in its class.
+_OPEN = Phase.OPEN
+
+
 class Origin(Generic[C]):
     """The places and the queue of one pool key."""
 
@@ -100,12 +104,11 @@ class Place(Generic[C]):
 
 
 class Ticket(Generic[C]):
-    """One request's claim. `place` is set when it is granted; `owner` is the pool's, who wakes it."""
+    """One request's claim. `place` is set when it is granted."""
 
-    __slots__ = ("is_waiting", "origin", "owner", "passed_over", "place", "waiting_since")
+    __slots__ = ("is_waiting", "origin", "passed_over", "place", "waiting_since")
 
-    def __init__(self, owner: object = None) -> None:
-        self.owner = owner
+    def __init__(self) -> None:
         self.origin: Origin[C] | None = None
         self.place: Place[C] | None = None
         self.is_waiting = False
@@ -209,7 +212,7 @@ class Ledger(Generic[C]):
         place = ticket.place
         if place is not None and ticket in place.holders:
             place.holders.discard(ticket)
-            if place.phase is Phase.OPEN:
+            if place.phase is _OPEN:
                 self._freed(place, now)
             else:
                 self._remove(place, now)
@@ -294,35 +297,40 @@ class Ledger(Generic[C]):
 
     def _freed(self, place: Place[C], now: float) -> None:
         """A holder left: hand the room to a waiter, or keep it."""
-        if (
-            self.waiting
-            and (oldest := self._oldest()).passed_over >= PATIENCE
-            and oldest.origin is not place.origin
-        ):
-            # For a connection that carries others' exchanges this means: when they are over.
-            oldest.passed_over = -UNBOUNDED
-            self._retire(place, now)
-        if place.is_retired or self._is_too_old(place, now):
+        if self.waiting:
+            self._hear_oldest(place, now)
+        if place.is_retired or (self._ages and self._is_too_old(place, now)):
             self._retire(place, now)
             return
         origin = place.origin
+        holders = place.holders
         place.idle_since = now
-        if len(place.holders) >= place.capacity:
-            # A peer that for now takes no exchange at all (RFC 9113 §5.1.2) leaves an idle connection.
-            if not place.holders:
-                self._idle(place, now)
-            return
-        if origin.waiters:
-            ticket = next(iter(origin.waiters))
-            self._take(place, ticket)
-            self._grant(ticket, now)
-            self._pass_over(ticket)
-            if len(place.holders) < place.capacity:
-                origin.available[place] = None
-            return
-        origin.available[place] = None
-        if not place.holders:
+        if len(holders) < place.capacity:
+            if origin.waiters:
+                self._hand_over(place, now)
+                return
+            origin.available[place] = None
+        # A peer that for now takes no exchange at all (RFC 9113 §5.1.2) leaves an idle connection.
+        if not holders:
             self._idle(place, now)
+
+    def _hear_oldest(self, place: Place[C], now: float) -> None:
+        """The oldest waiter of all gets the next slot, if it was passed over too often."""
+        oldest = self._oldest()
+        if oldest.passed_over >= PATIENCE and oldest.origin is not place.origin:
+            # For a connection that carries others' exchanges this means: when they are over.
+            oldest.passed_over = -UNBOUNDED
+            self._retire(place, now)
+
+    def _hand_over(self, place: Place[C], now: float) -> None:
+        """Room on `place` goes to the oldest waiter of its origin."""
+        origin = place.origin
+        ticket = next(iter(origin.waiters))
+        self._take(place, ticket)
+        self._grant(ticket, now)
+        self._pass_over(ticket)
+        if len(place.holders) < place.capacity:
+            origin.available[place] = None
 
     def _idle(self, place: Place[C], now: float) -> None:
         self.idle[place] = None

@@ -46,7 +46,6 @@ class Claim(Ticket[Connection]):
 
     def __init__(self, pool: Pool) -> None:
         # What `Ticket` sets, without the call: there is one of these for every request.
-        self.owner = None
         self.origin = None
         self.place = None
         self.is_waiting = False
@@ -61,7 +60,7 @@ class Claim(Ticket[Connection]):
 
     def release(self) -> None:
         if not self._is_ended:
-            self._pool.post(self._pool.ledger.release, self)
+            self._pool.release(self)
             self._is_ended = True
 
     def discard(self, *, foreign: bool = False) -> None:
@@ -111,6 +110,8 @@ class Pool:
         self._cancel_reaper: Callable[[], None] | None = None
         self._drainer: Parker | None = None
         self._ages = limits.keepalive_expiry is not None or limits.max_connection_age is not None
+        # Whether more may follow from a release than what the ledger decides; it stays so.
+        self._is_watched = self._ages
         mind_forks(self)
 
     # Requests.
@@ -121,11 +122,14 @@ class Pool:
         has_met_dead = False
         while True:
             claim = Claim(self)
-            was_reused = False
+            was_reused = True
             try:
-                connection = await self._connect(claim, route, request.timeouts, request.trace)
-                assert claim.place is not None
-                was_reused = claim.place.uses > 1
+                connection = self._try_connect(claim, route)
+                if connection is None:
+                    was_reused = False
+                    connection = await self._connect(claim, route, request.timeouts, request.trace)
+                    assert claim.place is not None
+                    was_reused = claim.place.uses > 1
                 return await connection.exchange(request, claim)
             except (NetworkError, ProtocolError) as exc:
                 claim.forget()
@@ -157,21 +161,36 @@ class Pool:
         finally:
             raise exc
 
+    def _try_connect(self, claim: Claim, route: Route) -> Connection | None:
+        """Ask for a place; return its connection if that is open and good, as it is for most requests.
+
+        `None`: the claim has its place, or its position in the queue, and `_connect` goes on from there.
+        """
+        # Threads have no loop that might have changed.
+        if self._loop is not None or self._backend is None:
+            self._enter_loop()
+        now = monotonic()
+        with self._lock: is_granted = self.ledger.request(claim, route.key, route, now)  # fmt: skip  # noqa: E701
+        if self._mail or self.ledger.doomed:
+            self._settle()
+        if not is_granted:
+            return None
+        place = claim.place
+        connection = None if place is None else place.connection
+        if connection is None or not connection.is_ready():
+            return None
+        return None if self._may_have_missed(claim, connection, now) else connection
+
     async def _connect(
         self, claim: Claim, route: Route, timeouts: Timeouts, trace: Trace | None
     ) -> Connection:
         """Get a connection that is ready for the request: a kept one, a freed one or a new one."""
-        backend = self._find_backend()
-        if backend is not self._backend or backend.current_loop() is not self._loop:
-            self._enter_loop(backend)
+        backend = self._backend
+        assert backend is not None
         deadline: float | None = None
         has_waited = False
-        ledger = self.ledger
         while True:
-            with self._lock: is_granted = ledger.request(claim, route.key, route, monotonic())  # fmt: skip  # noqa: E701
-            if self._mail or ledger.doomed:
-                self._settle()
-            if not is_granted:
+            if claim.is_waiting:
                 if not has_waited:
                     has_waited = True
                     deadline = timeouts.deadline(timeouts.pool)
@@ -182,7 +201,7 @@ class Pool:
             connection = place.connection
             if connection is None:
                 return await self._open(place, route, backend, timeouts, trace)
-            if monotonic() - place.idle_since > BRIEF and connection.has_news():
+            if self._may_have_missed(claim, connection, monotonic()):
                 # Once round for the loop to look, and once more for it to deliver.
                 await backend.checkpoint()
                 await backend.checkpoint()
@@ -191,6 +210,16 @@ class Pool:
             # What still runs on it may end; with the last exchange it is closed.
             self.post(self.ledger.retire, place)
             self.post(self.ledger.abandon, claim)
+            connection = self._try_connect(claim, route)
+            if connection is not None:
+                return connection
+
+    def _may_have_missed(self, claim: Claim, connection: Connection, now: float) -> bool:
+        """Whether a loop that was kept busy has yet to deliver something to an idle connection."""
+        place = claim.place
+        if self._loop is None or place is None or now - place.idle_since <= BRIEF:
+            return False
+        return connection.has_news()
 
     async def _wait(
         self,
@@ -253,10 +282,23 @@ class Pool:
         if self._has_work():
             self._settle(foreign=foreign)
 
+    def release(self, claim: Claim) -> None:
+        """Post a claim's release; where nobody is at the post, it needs no note.
+
+        A release that is cut short needs none either: the exchange then discards its claim.
+        """
+        ledger = self.ledger
+        if self._mail or self._lock.locked():
+            self.post(ledger.release, claim)
+            return
+        with self._lock: ledger.release(claim, monotonic())  # fmt: skip  # noqa: E701
+        if self._mail or ledger.granted or ledger.doomed or self._is_watched:
+            self._settle()
+
     def _has_work(self) -> bool:
         """Whether there is more to do than what most requests leave behind: nothing."""
         ledger = self.ledger
-        return bool(self._mail or ledger.doomed or ledger.granted or self._ages or self._drainer)
+        return bool(self._mail or ledger.doomed or ledger.granted or self._is_watched)
 
     def _settle(self, *, foreign: bool = False) -> None:
         """Empty the post, close what the ledger doomed, wake whom it granted a place."""
@@ -300,9 +342,12 @@ class Pool:
         self._locked(self.ledger.expire, monotonic())
         self._settle()
 
-    def _enter_loop(self, backend: Backend) -> None:
-        """Another loop runs: what belongs to the last one is dropped."""
+    def _enter_loop(self) -> None:
+        """If another loop runs than before, what belongs to the last one is dropped."""
+        backend = self._find_backend()
         loop = backend.current_loop()
+        if backend is self._backend and loop is self._loop:
+            return
         if self._backend is not None and loop is not self._loop:
             self.close()
         self._backend = backend
@@ -331,6 +376,7 @@ class Pool:
         """Wait until nothing runs and nobody waits, or for `deadline`."""
         while self._is_busy() and monotonic() < deadline:
             parker = self._drainer = self._find_backend().create_parker()
+            self._is_watched = True
             if self._is_busy():
                 await parker.park(deadline)
 
@@ -349,7 +395,8 @@ class Pool:
         claims = [Claim(self) for _ in range(count)]
         try:
             for claim in claims:
-                await self._connect(claim, route, UNLIMITED, None)
+                if self._try_connect(claim, route) is None:
+                    await self._connect(claim, route, UNLIMITED, None)
         finally:
             for claim in claims:
                 claim.forget()
