@@ -30,7 +30,7 @@ from ..requests import CHUNKED, as_bytes, check_request_line
 from .bodies import ChunkedDecoder, ChunkStage
 from .limits import DEFAULT_LIMITS, Limits
 from .requests import RequestFields, encode_fields
-from .responses import Framing, ParsedHead, ResponseHead, read_head, try_read_plain_head
+from .responses import Framing, ResponseHead, read_head, try_read_plain_head
 from .sections import SectionScanner
 
 JOIN_SIZE = 16 * 1024
@@ -77,7 +77,6 @@ class Engine:
     """
 
     __slots__ = (
-        "_asks_close",
         "_at",
         "_chunks",
         "_data",
@@ -96,10 +95,9 @@ class Engine:
         "_request",
         "_stage",
         "_unsent",
-        "body_expected",
-        "expects_continue",
         "is_complete",
         "response_started",
+        "trailers",
         "wants_close",
     )
 
@@ -114,11 +112,6 @@ class Engine:
         self._request: RequestFields | None = None
         self._is_request_complete = True
         self._unsent = 0
-        self._asks_close = False
-        self.body_expected = False
-        """Whether the framing of the request announces a body."""
-        self.expects_continue = False
-        """Whether that body should wait for the peer's consent (RFC 9110 §10.1.1)."""
         # The response.
         self._stage = Stage.IDLE
         self._failure = ""
@@ -136,6 +129,8 @@ class Engine:
         """Whether the peer closes the connection after this response; known with the final head."""
         self.is_complete = False
         """Whether the response has been read to its end."""
+        self.trailers: list[Field] = []
+        """The trailers of a chunked response, once it is complete (RFC 9110 §6.5)."""
 
     # The request.
 
@@ -151,15 +146,24 @@ class Engine:
         self._method = method
         self._request = request
         self._unsent = request.length
-        self._asks_close = request.asks_close
         self._is_request_complete = False
-        self.body_expected = request.length != 0
-        self.expects_continue = request.expects_continue
         self._stage = _HEAD
-        self._head_size = self._field_count = self._interim_count = 0
-        self._chunks = None
-        self.response_started = self.wants_close = self.is_complete = False
+        if self._head_size:
+            self._head_size = self._field_count = self._interim_count = 0
+        if self.trailers:
+            self.trailers = []
+        self.response_started = self.is_complete = False
         return b"".join((method, b" ", target, b" HTTP/1.1\r\n", request.block))
+
+    @property
+    def body_expected(self) -> bool:
+        """Whether the framing of the request announces a body."""
+        return self._request is not None and self._request.length != 0
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether that body should wait for the peer's consent (RFC 9110 §10.1.1)."""
+        return self._request is not None and self._request.expects_continue
 
     def frame_body(self, data: Buffer) -> tuple[Buffer, ...]:
         """The next piece of the request body as it goes on the wire; large ones are not copied.
@@ -254,7 +258,7 @@ class Engine:
             self._refuse("head")
         data = self._data
         at = self._at
-        if not self._head_scanner.searched and isinstance(data, bytes):
+        if type(data) is bytes and not self._head_scanner.searched:
             end = data.find(b"\r\n\r\n", at)
             if 0 <= end - at <= self._plain_size:
                 head = try_read_plain_head(data[at:end])
@@ -286,31 +290,42 @@ class Engine:
             return "The peer closed the connection after an interim response, without a final one."
         return "The peer closed the connection in the middle of a response head."
 
-    def _accept(self, head: ParsedHead, end: int) -> ResponseHead:
+    def _accept(self, head: ResponseHead, end: int) -> ResponseHead:
         """Take a head that reaches to `end`, if the heads of this response are still within their limits."""
-        limits = self._limits
-        fields = head.fields
-        self._head_size = head_size = self._head_size + end - self._at
-        self._field_count = field_count = self._field_count + len(fields)
-        if head_size > limits.head_size:
-            self._fail(f"The response heads are larger than {limits.head_size} bytes.")
-        if field_count > limits.field_count:
-            self._fail(f"The response heads have more than {limits.field_count} fields.")
+        size = end - self._at
         self._advance(end)
         status = head.status
+        if (
+            status < 200
+            or self._head_size
+            or size > self._plain_size
+            or len(head.fields) > self._limits.field_count
+        ):
+            self._check_heads(head, size)
         if status >= 200 or status == 101:
             self._begin_body(head, status)
-        else:
+        return head
+
+    def _check_heads(self, head: ResponseHead, size: int) -> None:
+        """Hold all heads of one response to their limits, which a single small one cannot reach."""
+        limits = self._limits
+        self._head_size += size
+        self._field_count += len(head.fields)
+        if self._head_size > limits.head_size:
+            self._fail(f"The response heads are larger than {limits.head_size} bytes.")
+        if self._field_count > limits.field_count:
+            self._fail(f"The response heads have more than {limits.field_count} fields.")
+        if head.status < 200 and head.status != 101:
             self._interim_count += 1
             if self._interim_count > limits.interim_count:
                 self._fail(f"The peer sent more than {limits.interim_count} interim responses.")
-        return ResponseHead(status, head.version, head.reason, [*fields])
 
-    def _begin_body(self, head: ParsedHead, status: int) -> None:
+    def _begin_body(self, head: ResponseHead, status: int) -> None:
         """Decide how the body is delimited: RFC 9112 §6.3."""
         method = self._method
+        request = self._request
         self.wants_close = head.says_close
-        self._may_persist = head.may_persist and not self._asks_close
+        self._may_persist = head.may_persist and (request is None or not request.asks_close)
         # Whatever follows a switch of protocols or the opening of a tunnel is no body (rule 2).
         if status == 101 or (method == b"CONNECT" and status < 300):
             self._stage = Stage.RAW
@@ -352,19 +367,26 @@ class Engine:
 
     def _next_counted(self) -> bytes | None:
         data = self._data
+        at = self._at
+        end = at + self._missing
+        if end == len(data):
+            # The usual case: all that is missing is here, and nothing else.
+            self._data = b""
+            self._at = 0
+            self._complete()
+            return bytes(data[at:])
         if not data:
             if self._is_ended:
                 self._fail(
                     f"The peer closed the connection {self._missing} bytes before the end of the body."
                 )
             return None
-        at = self._at
-        piece = data[at : at + self._missing]
+        piece = bytes(data[at:end])
         self._missing -= len(piece)
         self._advance(at + len(piece))
         if not self._missing:
             self._complete()
-        return piece if isinstance(piece, bytes) else bytes(piece)
+        return piece
 
     def _next_chunks(self) -> bytes | None:
         chunks = self._chunks
@@ -378,6 +400,7 @@ class Engine:
             if not pieces:
                 raise
         if chunks.stage is ChunkStage.COMPLETE:
+            self.trailers = chunks.trailers
             self._complete()
         elif not pieces:
             if self._is_ended:
@@ -442,11 +465,6 @@ class Engine:
     def body_remaining_hint(self) -> int | None:
         """Bytes of the body that `next_data` has not returned, where Content-Length tells."""
         return self._missing if self._stage is _LENGTH else None
-
-    @property
-    def trailers(self) -> list[Field]:
-        """The trailers of a chunked response, once it is complete (RFC 9110 §6.5)."""
-        return [] if self._chunks is None else self._chunks.trailers
 
 
 def _describe_stranger(start: bytes) -> str:

@@ -19,21 +19,6 @@ from .limits import Limits
 from .sections import parse_field, split_lines, unfold
 
 
-class ResponseHead:
-    """What was on the wire. `version` is `b"1.1"` or `b"1.0"`; the list of headers is the caller's own."""
-
-    __slots__ = ("headers", "reason", "status", "version")
-
-    def __init__(self, status: int, version: bytes, reason: bytes, headers: list[Field]) -> None:
-        self.status = status
-        self.version = version
-        self.reason = reason
-        self.headers = headers
-
-    def __repr__(self) -> str:
-        return f"<ResponseHead {self.status}, {len(self.headers)} headers>"
-
-
 class Framing(enum.Enum):
     """Where the body ends, as far as the fields decide."""
 
@@ -47,8 +32,11 @@ class Framing(enum.Enum):
 _LENGTH, _CHUNKED, _UNTIL_CLOSE = Framing.LENGTH, Framing.CHUNKED, Framing.UNTIL_CLOSE
 
 
-class ParsedHead:
-    """A head and what follows from it, whatever the request was. Shared, so nobody may change it."""
+class ResponseHead:
+    """What was on the wire, and what follows from it whatever the request was.
+
+    `version` is `b"1.1"` or `b"1.0"`. Equal heads may be one object, so nobody may change it.
+    """
 
     __slots__ = (
         "fault",
@@ -83,8 +71,16 @@ class ParsedHead:
         is_trusted = not codings or (not lengths and self.version == b"1.1")
         self.may_persist = is_trusted and not self.says_close
 
+    @property
+    def headers(self) -> list[Field]:
+        """The fields, in a list of the caller's own."""
+        return [*self.fields]
 
-def read_head(section: bytes, limits: Limits) -> ParsedHead:
+    def __repr__(self) -> str:
+        return f"<ResponseHead {self.status}, {len(self.fields)} headers>"
+
+
+def read_head(section: bytes, limits: Limits) -> ResponseHead:
     """Read a whole head, its empty line included. Raises `RemoteProtocolError`."""
     if section.endswith(b"\r\n\r\n") and (head := try_read_plain_head(section[:-4])) is not None:
         return head
@@ -97,10 +93,10 @@ def read_head(section: bytes, limits: Limits) -> ParsedHead:
         fields.append(field)
         if name.lowered in _FRAMING_FIELDS:
             framing_fields.append((name.lowered, field[1]))
-    return ParsedHead(status_line, fields, framing_fields)
+    return ResponseHead(status_line, fields, framing_fields)
 
 
-def try_read_plain_head(block: bytes) -> ParsedHead | None:
+def try_read_plain_head(block: bytes) -> ResponseHead | None:
     """Read a head without its empty line; `None` unless it is plain."""
     head = _known_heads.get(block)
     if head is not None:
@@ -123,7 +119,7 @@ def try_read_plain_head(block: bytes) -> ParsedHead | None:
                 framing_fields.append((role, field[1]))
     except RemoteProtocolError:
         return None
-    head = ParsedHead(status_line, fields, framing_fields)
+    head = ResponseHead(status_line, fields, framing_fields)
     # A head with a line that is new, or too secret to be known, is not likely to come again.
     if not is_news and len(block) <= _KNOWN_HEAD_SIZE:
         if len(_known_heads) >= _KNOWN_HEAD_COUNT:
@@ -132,7 +128,7 @@ def try_read_plain_head(block: bytes) -> ParsedHead | None:
     return head
 
 
-_known_heads: dict[bytes, ParsedHead] = {}
+_known_heads: dict[bytes, ResponseHead] = {}
 _KNOWN_HEAD_COUNT = 256
 _KNOWN_HEAD_SIZE = 1024
 
