@@ -419,3 +419,22 @@ def test_a_waiter_is_woken_by_the_collector(colour: Colour) -> None:
                 await colour.gather(wait, collect)
 
     colour.run(main)
+
+
+@row("H1W-08")
+def test_a_chunked_request_without_a_body_ends(colour: Colour) -> None:
+    """No stream is an empty one: the head has promised a last chunk."""
+
+    def script(peer: Peer) -> None:
+        peer.recv_head()
+        assert peer.recv_until(b"0\r\n\r\n") == b"0\r\n\r\n"
+        peer.answer()
+
+    async def main() -> None:
+        with Server(script) as server:
+            async with colour.client() as client:
+                headers = [(b"Host", b"h"), (b"Transfer-Encoding", b"chunked")]
+                response = await client.send(server.url(), b"POST", headers)
+                assert await response.read() == b"ok"
+
+    colour.run(main)

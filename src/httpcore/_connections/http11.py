@@ -12,7 +12,6 @@ cancellation, a response closed early) closes the stream first and gives up the 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
@@ -21,15 +20,13 @@ from .._exceptions import ReadError, ReadTimeout, RemoteProtocolError, WriteErro
 from .._protocols.http11 import Engine, ResponseHead
 from .._types import Buffer, Headers
 from .errors import mark_sent
-from .exchanges import CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, Exchange, Stage
+from .exchanges import COMPLETE, CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, OPEN, Exchange, Stage
 from .requests import NOBODY, Claim, Fate, Keeper, Request, Response
 from .trace import Info, Trace
+from .uploads import Upload
 
 RECEIVE_SIZE = 64 * 1024
 """Bytes asked of the stream at once. Larger pieces make the allocator use fresh pages each time."""
-
-SEND_SIZE = 1024 * 1024
-"""Bytes offered to the stream at once."""
 
 DRAIN_SIZE = 64 * 1024
 """Bytes of an unread body that are thrown away, if they are here, to keep the connection."""
@@ -76,7 +73,11 @@ class HTTP11Connection:
         """
         exchange = HTTP11Exchange(self, request, claim)
         try:
-            head = await exchange.run(exchange.prepare())
+            if exchange.begin():
+                head = await exchange.receive_head()
+            else:
+                head = await exchange.upload()
+            exchange.begin_body()
         except BaseException as exc:
             exchange.fail(exc)
             raise
@@ -104,99 +105,82 @@ class HTTP11Exchange(Exchange):
     """One request and its response; once the head is here, the response's body."""
 
     __slots__ = (
-        "_body_is_open",
         "_connection",
         "_engine",
         "_interim",
-        "_is_torn",
+        "_is_plain",
+        "_is_sent",
         "_last_size",
-        "_pending",
-        "_sent",
         "_stream",
         "_trailers",
-        "_withheld",
-        "_write_error",
+        "_upload",
     )
 
     name = "http11"
 
     def __init__(self, connection: HTTP11Connection, request: Request, claim: Claim) -> None:
-        super().__init__(request, claim, peer=connection.peer)
+        # What `Exchange` sets, without the call: there is one of these for every request.
+        self._stage = OPEN
+        self._request = request
+        self._claim = claim
+        self._peer = connection.peer
+        self._served = 0
         self._connection = connection
         self._stream = connection.stream
         self._engine = connection.engine
-        # The upload: framed bytes that may go, framed bytes that have to wait, whether more is to come.
-        self._pending: deque[Buffer] = deque()
-        self._withheld: tuple[Buffer, ...] = ()
-        self._body_is_open = False
-        # An upload that was cut short leaves half a message on the wire.
-        self._is_torn = False
-        self._write_error: WriteError | None = None
-        self._sent = 0
+        # What did not go out in one piece, and whether any of what did may have gone out.
+        self._upload: Upload | None = None
+        self._is_sent = False
         self._interim: list[ResponseHead] | None = None
-        self._trailers: Headers | None = None
+        # Whether there is nothing to do between two pieces of the body: no upload, nobody who traces.
+        self._is_plain = False
         self._last_size = 0
+        self._trailers: Headers | None = None
         connection.is_busy = True
 
     # The head.
 
-    def prepare(self) -> bytes:
-        """Check what can be checked before a byte is written, and return the first bytes to send."""
+    def begin(self) -> bool:
+        """Check what can be checked before a byte is written, and send what goes out in one piece.
+
+        `False`: there is more to it, which is `upload`'s part.
+        """
         request = self._request
         engine = self._engine
-        head = engine.start_request(request.method, request.target, request.headers)
-        body = request.body
-        if body is None or (body.content == b"" and not engine.body_expected):
-            engine.finish_body()
-            return head
-        if body.content is None:
-            self._body_is_open = True
-            return head
-        buffers = (*engine.frame_body(body.content), engine.finish_body())
-        if len(body.content) <= JOIN_SIZE and not engine.expects_continue:
-            return b"".join((head, *buffers))
-        self._withheld = buffers
-        self._body_is_open = True
-        return head
+        first = engine.start_request(request.method, request.target, request.headers)
+        if request.body is not None or not engine.is_request_complete:
+            first = self._frame(first)
+        if self._upload is None and request.trace is None:
+            try:
+                sent = self._stream.try_send(first)
+            except WriteError as exc:
+                self._upload = Upload(self._stream, engine, b"")
+                self._upload.fail(exc)
+                return False
+            self._is_sent = sent > 0
+            if sent == len(first):
+                return True
+            first = first[sent:]
+        if self._upload is None:
+            self._upload = Upload(self._stream, engine, first)
+        return False
 
-    async def run(self, first: bytes) -> ResponseHead:
-        """Send, and listen until a final head is here."""
-        trace = self._request.trace
-        if trace is not None:
-            head = await self._run_traced(first, trace)
-        else:
-            self._pending.append(first)
-            if self._flush() and not self._body_is_open:
-                head = await self._receive_head()
-            else:
-                head = await self._upload() or await self._receive_head()
+    def _frame(self, head: bytes) -> bytes:
+        """The head, and as much of the body as travels in one piece with it."""
         engine = self._engine
-        if self._is_uploading and (head.status >= 300 or engine.wants_close):
-            self._stop_upload()
-        if self._is_torn and self._request.body is not None:
-            await self._request.body.close()
-        if engine.is_complete and not self._is_uploading:
-            self._finish()
+        body = self._request.body
+        if body is None or (body.content == b"" and engine.is_request_complete):
+            return head if engine.is_request_complete else head + engine.finish_body()
+        withheld: tuple[Buffer, ...] = ()
+        if body.content is not None:
+            withheld = (*engine.frame_body(body.content), engine.finish_body())
+            if len(body.content) <= JOIN_SIZE and not engine.expects_continue:
+                return b"".join((head, *withheld))
+        self._upload = Upload(self._stream, engine, head, withheld=withheld, body=body)
         return head
 
-    async def _run_traced(self, first: bytes, trace: Trace) -> ResponseHead:
-        head: ResponseHead | None
-        info: Info = {"request": self._request}
-
-        async def send_head() -> None:
-            self._pending.append(first)
-            self._flush()
-
-        await trace.run("http11.send_request_headers", info, send_head)
-        head = await trace.run("http11.send_request_body", info, self._upload)
-        if head is None:
-            head = await trace.run("http11.receive_response_headers", info, self._receive_head)
-        for interim in self._interim or ():
-            await trace.emit("http11.receive_interim_headers.complete", {"return_value": interim})
-        await trace.emit("http11.receive_response_body.started", info)
-        return head
-
-    async def _receive_head(self) -> ResponseHead:
+    async def receive_head(self) -> ResponseHead:
+        """Listen until a final head is here."""
         stream = self._stream
         timeouts = self._request.timeouts
         try:
@@ -211,15 +195,17 @@ class HTTP11Exchange(Exchange):
             # A peer that closes on a request may have said why, if only with a TLS alert (RFC 8446 §4.6.2);
             # if all there is to see is that it is gone, the first error counts.
             is_mere_end = isinstance(exc, RemoteProtocolError) or isinstance(exc.__cause__, ConnectionError)
-            if self._write_error is not None and is_mere_end:
-                raise self._write_error from exc
+            if self._upload is not None and self._upload.error is not None and is_mere_end:
+                raise self._upload.error from exc
             raise
 
     def _hear(self) -> ResponseHead | None:
         """Take what has arrived; a final head, if it is complete."""
-        data = self._receive_now()
-        if data is None:
-            return None
+        data = self._stream.try_receive(RECEIVE_SIZE)
+        if not data:
+            if data is None:
+                return None
+            self._check_end()
         engine = self._engine
         engine.feed(data)
         while True:
@@ -228,38 +214,62 @@ class HTTP11Exchange(Exchange):
                 return head
             self._interim = [*(self._interim or ()), head]
 
-    def _receive_now(self) -> bytes | None:
-        data = self._stream.try_receive(RECEIVE_SIZE)
-        if data == b"" and self._stream.get_extra_info("is_truncated") and not self._engine.is_raw:
-            # RFC 9112 §9.8: without close_notify, anybody may have cut the connection.
+    def _check_end(self) -> None:
+        """RFC 9112 §9.8: without close_notify, anybody may have cut the connection."""
+        if self._stream.get_extra_info("is_truncated") and not self._engine.is_raw:
             raise RemoteProtocolError(
-                f"{self._connection.peer} closed the TLS connection without close_notify inside a response."
+                f"{self._peer} closed the TLS connection without close_notify inside a response."
             )
-        return data
 
     # The upload.
 
-    @property
-    def _is_uploading(self) -> bool:
-        return self._body_is_open or bool(self._pending)
+    async def upload(self) -> ResponseHead:
+        """Send what did not go out at once, and listen until a final head is here."""
+        upload = self._upload
+        request = self._request
+        assert upload is not None
+        if request.trace is not None:
+            head = await self._upload_traced(upload, request.trace)
+        else:
+            head = await self._upload_rest(upload) or await self.receive_head()
+        if upload.is_running and (head.status >= 300 or self._engine.wants_close):
+            upload.stop()
+        if upload.is_torn and request.body is not None:
+            await request.body.close()
+        return head
 
-    async def _upload(self) -> ResponseHead | None:
+    async def _upload_traced(self, upload: Upload, trace: Trace) -> ResponseHead:
+        head: ResponseHead | None
+        info: Info = {"request": self._request}
+
+        async def send_head() -> None:
+            upload.flush()
+
+        await trace.run("http11.send_request_headers", info, send_head)
+        head = await trace.run("http11.send_request_body", info, self._upload_rest, upload)
+        if head is None:
+            head = await trace.run("http11.receive_response_headers", info, self.receive_head)
+        for interim in self._interim or ():
+            await trace.emit("http11.receive_interim_headers.complete", {"return_value": interim})
+        await trace.emit("http11.receive_response_body.started", info)
+        return head
+
+    async def _upload_rest(self, upload: Upload) -> ResponseHead | None:
         """Send the rest of the request, unless a final head comes first: then return that."""
-        if self._engine.expects_continue and self._body_is_open:
-            head = await self._await_continue()
+        if upload.has_more and self._engine.expects_continue:
+            head = await self._await_continue(upload)
             if head is not None:
                 return head
-        while self._is_uploading:
-            await self._advance_upload()
-            if self._write_error is None and (head := self._hear()) is not None:
+        while upload.is_running:
+            await self._advance(upload)
+            if upload.error is None and (head := self._hear()) is not None:
                 return head
         return None
 
-    async def _await_continue(self) -> ResponseHead | None:
+    async def _await_continue(self, upload: Upload) -> ResponseHead | None:
         """Hold the body back until any head arrives, or for a second (RFC 9110 §10.1.1)."""
-        while self._pending:
+        while not upload.flush():
             await self._wait_both()
-            self._flush()
         total = self._request.timeouts.total
         deadline = monotonic() + CONTINUE_WAIT
         if total is not None and total < deadline:
@@ -269,76 +279,44 @@ class HTTP11Exchange(Exchange):
                 return head
         return None
 
-    async def _advance_upload(self) -> None:
+    async def _advance(self, upload: Upload) -> None:
         """Send what the peer takes now and fetch what comes next, or wait until either direction moves."""
-        if not self._flush():
+        if not upload.flush():
             await self._wait_both()
-        elif self._body_is_open:
-            await self._refill()
+        elif upload.has_more:
+            await upload.refill()
 
     async def _wait_both(self) -> None:
         timeouts = self._request.timeouts
         if not await self._stream.wait(True, True, timeouts.deadline(timeouts.write)):
             raise self._late(WriteTimeout, "No room for more of the request", timeouts.write)
 
-    def _flush(self) -> bool:
-        """Send what is framed; `True` when nothing is left of it."""
-        pending = self._pending
-        stream = self._stream
-        try:
-            while pending:
-                data = pending[0]
-                size = len(data)
-                sent = stream.try_send(data if size <= SEND_SIZE else memoryview(data)[:SEND_SIZE])
-                self._sent += sent
-                if sent == size:
-                    pending.popleft()
-                elif sent:
-                    pending[0] = memoryview(data)[sent:]
-                else:
-                    return False
-        except WriteError as exc:
-            self._write_error = exc
-            self._stop_upload()
-        return True
-
-    async def _refill(self) -> None:
-        """Frame the next piece of the body, or its end."""
-        body = self._request.body
-        if self._withheld or body is None:
-            self._pending.extend(buffer for buffer in self._withheld if buffer)
-            self._withheld = ()
-            self._body_is_open = False
-        elif chunk := await body.next_chunk():
-            self._pending.extend(self._engine.frame_body(chunk))
-        else:
-            self._body_is_open = False
-            if last := self._engine.finish_body():
-                self._pending.append(last)
-
-    def _stop_upload(self) -> None:
-        self._is_torn = True
-        self._pending.clear()
-        self._withheld = ()
-        self._body_is_open = False
-
     # The body.
+
+    def begin_body(self) -> None:
+        """The head is here; if that is all, the exchange is over."""
+        if self._upload is not None and self._upload.is_running:
+            return
+        if self._engine.is_complete:
+            self._finish()
+        else:
+            self._is_plain = self._request.trace is None
 
     @property
     def trailers(self) -> Headers:
         return [] if self._trailers is None else self._trailers
 
     def try_receive(self) -> bytes | None:
-        stage = self._stage
-        if stage is not Stage.OPEN:
-            return b"" if stage is Stage.COMPLETE else self._after_the_end()
-        if self._served >= FAIRNESS or self._request.trace is not None or self._is_uploading:
+        if self._stage is not OPEN:
+            return b"" if self._stage is COMPLETE else self._after_the_end()
+        if not self._is_plain or self._served >= FAIRNESS:
             return None
+        engine = self._engine
         try:
-            data = self._engine.next_data()
+            data = engine.next_data()
             if data is not None:
                 self._served += 1
-                if self._engine.is_complete:
+                if engine.is_complete:
                     self._finish()
         except BaseException as exc:
             self.fail(exc)
@@ -347,21 +325,25 @@ class HTTP11Exchange(Exchange):
 
     async def _receive(self) -> bytes:
         engine = self._engine
+        upload = self._upload
         self._served += 1
         if self._served >= FAIRNESS:
             self._served = 0
             await self._connection.checkpoint()
         while (data := None if engine.is_complete else engine.next_data()) is None:
-            if self._is_uploading:
-                await self._advance_upload()
+            if upload is not None and upload.is_running:
+                await self._advance(upload)
                 self._take()
             elif engine.is_complete:
                 data = b""
                 break
             else:
                 await self._take_more()
-        if engine.is_complete and not self._is_uploading:
-            self._finish()
+        if upload is None or not upload.is_running:
+            if engine.is_complete:
+                self._finish()
+            else:
+                self._is_plain = self._request.trace is None
         return data
 
     async def _take_more(self) -> None:
@@ -374,9 +356,11 @@ class HTTP11Exchange(Exchange):
         self._take()
 
     def _take(self) -> bool:
-        data = self._receive_now()
-        if data is None:
-            return False
+        data = self._stream.try_receive(RECEIVE_SIZE)
+        if not data:
+            if data is None:
+                return False
+            self._check_end()
         self._last_size = len(data)
         self._engine.feed(data)
         return True
@@ -387,37 +371,40 @@ class HTTP11Exchange(Exchange):
         """Both halves are complete."""
         connection = self._connection
         engine = self._engine
-        self._trailers = engine.trailers or None
+        if engine.trailers:
+            self._trailers = engine.trailers
         connection.is_busy = False
-        if engine.can_reuse and not self._is_torn:
+        if engine.can_reuse and (self._upload is None or not self._upload.is_torn):
             self._claim.release()
         else:
             connection.close()
             self._claim.discard()
         # Last: an exchange that is interrupted before it let go of its claim is still open, and will fail.
-        self._stage = Stage.COMPLETE
+        self._stage = COMPLETE
 
     def fail(self, exc: BaseException) -> None:
         """Nothing more can come of it: close the stream first, then give up the claim."""
-        if self._stage is not Stage.OPEN:
+        if self._stage is not OPEN:
             return
         self._stage = Stage.FAILED
-        mark_sent(exc, self._sent > 0)
+        is_sent = self._is_sent or (self._upload is not None and self._upload.is_sent)
+        mark_sent(exc, is_sent)
         if (
             isinstance(exc, (ReadError, WriteError, RemoteProtocolError))
             and not self._engine.response_started
         ):
-            self._claim.fate = Fate.UNANSWERED if self._sent else Fate.UNSENT
+            self._claim.fate = Fate.UNANSWERED if is_sent else Fate.UNSENT
         self._drop()
 
     def _drop(self, *, foreign: bool = False) -> None:
-        self._stop_upload()
+        if self._upload is not None:
+            self._upload.stop()
         self._connection.close()
         self._claim.discard(foreign=foreign)
 
     async def close(self) -> None:
         """End the exchange where it is; a small rest of the body that is here already is thrown away."""
-        if self._stage is not Stage.OPEN:
+        if self._stage is not OPEN:
             return
         try:
             is_drained = self._drain()
@@ -434,7 +421,7 @@ class HTTP11Exchange(Exchange):
 
     def _drain(self) -> bool:
         engine = self._engine
-        if self._is_uploading or engine.is_raw:
+        if engine.is_raw or (self._upload is not None and self._upload.is_running):
             return False
         size = 0
         try:

@@ -275,7 +275,7 @@ class TestFraming:
     ) -> None:
         for _ in range(2):
             engine = start_upload(*headers)
-            assert engine.body_expected is body_expected
+            assert engine.is_request_complete is not body_expected
             assert engine.expects_continue is expects_continue
 
 

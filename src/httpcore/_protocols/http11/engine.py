@@ -41,6 +41,10 @@ REST_SIZE = 64
 one `bytes` object with it; a longer one grows in place."""
 
 
+_FINISHED = -2
+"""Stands for the bytes that are still to be framed once there can be no more of them."""
+
+
 class Stage(enum.Enum):
     """Where the response is.
 
@@ -86,7 +90,6 @@ class Engine:
         "_head_size",
         "_interim_count",
         "_is_ended",
-        "_is_request_complete",
         "_limits",
         "_may_persist",
         "_method",
@@ -96,6 +99,7 @@ class Engine:
         "_stage",
         "_unsent",
         "is_complete",
+        "is_request_complete",
         "response_started",
         "trailers",
         "wants_close",
@@ -110,7 +114,8 @@ class Engine:
         # The request.
         self._method = b""
         self._request: RequestFields | None = None
-        self._is_request_complete = True
+        self.is_request_complete = True
+        """Whether the request has been framed to its end."""
         self._unsent = 0
         # The response.
         self._stage = Stage.IDLE
@@ -146,7 +151,8 @@ class Engine:
         self._method = method
         self._request = request
         self._unsent = request.length
-        self._is_request_complete = False
+        # A request without a body ends with its head, and needs no `finish_body`.
+        self.is_request_complete = request.length == 0
         self._stage = _HEAD
         if self._head_size:
             self._head_size = self._field_count = self._interim_count = 0
@@ -154,11 +160,6 @@ class Engine:
             self.trailers = []
         self.response_started = self.is_complete = False
         return b"".join((method, b" ", target, b" HTTP/1.1\r\n", request.block))
-
-    @property
-    def body_expected(self) -> bool:
-        """Whether the framing of the request announces a body."""
-        return self._request is not None and self._request.length != 0
 
     @property
     def expects_continue(self) -> bool:
@@ -196,19 +197,17 @@ class Engine:
         Raises `LocalProtocolError` for less than the head has announced.
         """
         request = self._open_request()
-        if request.length == CHUNKED:
-            self._is_request_complete = True
-            return b"0\r\n\r\n"
-        if self._unsent:
+        if request.length != CHUNKED and self._unsent:
             raise LocalProtocolError(
                 "The request body is shorter than its Content-Length: "
                 f"{request.length - self._unsent} bytes instead of {request.length}."
             )
-        self._is_request_complete = True
-        return b""
+        self._unsent = _FINISHED
+        self.is_request_complete = True
+        return b"0\r\n\r\n" if request.length == CHUNKED else b""
 
     def _open_request(self) -> RequestFields:
-        if self._request is None or self._is_request_complete:
+        if self._request is None or self._unsent == _FINISHED:
             raise RuntimeError("There is no request to which a body could belong.")
         return self._request
 
@@ -443,7 +442,7 @@ class Engine:
         """Whether the connection can carry an exchange: both halves of the last are complete, neither side
         wants to close (RFC 9112 §9.3), and not one byte too many has arrived."""
         return (
-            self._is_request_complete
+            self.is_request_complete
             and self._may_persist
             and not self._data
             and not self._is_ended
