@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+from typing import Any
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -135,6 +139,10 @@ class History(RuleBasedStateMachine):
             assert ticket.place is not None
             assert ticket in ticket.place.holders
         assert sum(len(origin.waiters) for origin in ledger.origins.values()) == len(self.waiting)
+        in_line = {*ledger.waiting}
+        aside = {ticket for origin in ledger.origins.values() for ticket in origin.aside}
+        assert not in_line & aside
+        assert in_line | aside == {*self.waiting}
         assert len(ledger.idle) <= 3
         # Nobody waits for what is free.
         assert not (ledger.waiting and (ledger.idle or len(ledger.places) < 4))
@@ -181,3 +189,38 @@ def test_one_dial_is_shared_until_it_is_known_to_carry_one_exchange() -> None:
     ledger.opened(tickets[0].place, "connection", capacity=1, now=0.0)
     assert len(ledger.places) == 5
     assert all(ticket.place is not None for ticket in tickets)
+
+
+def test_the_work_does_not_grow_with_the_waiters() -> None:
+    """Connections that serve once, with few and with many in line: the same number of steps each time."""
+    few, many = steps_of_closing(100), steps_of_closing(5_000)
+    assert many <= few * 1.1
+
+
+def steps_of_closing(waiters: int) -> int:
+    ledger: Ledger[str] = Ledger(Limits(max_connections=2))
+    tickets: list[Ticket[str]] = [Ticket() for _ in range(waiters)]
+    for ticket in tickets:
+        if ledger.request(ticket, "a", "a", 0.0):
+            assert ticket.place is not None
+            ledger.opened(ticket.place, "connection", capacity=1, now=0.0)
+    steps = 0
+
+    def count(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        return count
+
+    sys.settrace(count)
+    try:
+        for ticket in tickets[:50]:
+            assert ticket.place is not None
+            ledger.remove(ticket.place, 0.0)
+            ledger.abandon(ticket, 0.0)
+            for granted in ledger.granted:
+                assert granted.place is not None
+                ledger.opened(granted.place, "connection", capacity=1, now=0.0)
+            ledger.granted.clear()
+    finally:
+        sys.settrace(None)
+    return steps

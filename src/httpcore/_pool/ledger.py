@@ -60,7 +60,17 @@ _OPEN = Phase.OPEN
 class Origin(Generic[C]):
     """The places and the queue of one pool key."""
 
-    __slots__ = ("available", "capacity", "dialling", "key", "may_share", "places", "route", "waiters")
+    __slots__ = (
+        "aside",
+        "available",
+        "capacity",
+        "dialling",
+        "key",
+        "may_share",
+        "places",
+        "route",
+        "waiters",
+    )
 
     def __init__(self, key: object, route: object, may_share: bool) -> None:
         self.key = key
@@ -69,6 +79,9 @@ class Origin(Generic[C]):
         # Places with room for one more exchange; the latest used one is taken first.
         self.available: dict[Place[C], None] = {}
         self.waiters: OrderedDict[Ticket[C], None] = OrderedDict()
+        # Those of them that a free slot would not help: a shared dial is under way for them, or the origin is
+        # at its limit.
+        self.aside: OrderedDict[Ticket[C], None] = OrderedDict()
         self.dialling = 0
         # Whether one connection may turn out to carry many exchanges, and how many the last one carried.
         self.may_share = may_share
@@ -125,8 +138,7 @@ class Ledger(Generic[C]):
         self.places: dict[Place[C], None] = {}
         # Idle places, the least recently used one first.
         self.idle: OrderedDict[Place[C], None] = OrderedDict()
-        # Waiting tickets that could use a free slot, the oldest first. A ticket that only its own origin
-        # can serve (a shared dial is under way, or the origin is at its limit) stands in its queue alone.
+        # Waiting tickets that could use a free slot, the oldest first: all but those that stand aside.
         self.waiting: OrderedDict[Ticket[C], None] = OrderedDict()
         # Decisions for the caller to act on, outside the lock.
         self.doomed: list[C] = []
@@ -421,6 +433,8 @@ class Ledger(Generic[C]):
             assert origin is not None
             if not self._may_dial(origin):
                 del self.waiting[ticket]
+                origin.aside[ticket] = None
+                origin.aside.move_to_end(ticket, last=False)
             elif self._make_room():
                 self._start_dial(origin, ticket, now)
                 self._grant(ticket, now)
@@ -433,14 +447,15 @@ class Ledger(Generic[C]):
             ticket = next(iter(origin.waiters))
             self._take(next(reversed(origin.available)), ticket)
             self._grant(ticket, now)
-        room = min(len(origin.waiters), self._max_per_origin - len(origin.places))
-        if origin.may_share:
-            room = min(room, 1 + len(origin.waiters) // origin.capacity)
-        for ticket in origin.waiters:
-            if room <= 0:
-                break
-            room -= 1
-            self.waiting.setdefault(ticket, None)
+        if origin.aside:
+            in_line = len(origin.waiters) - len(origin.aside)
+            room = self._max_per_origin - len(origin.places)
+            if origin.may_share:
+                room = min(room, 1 + len(origin.waiters) // origin.capacity)
+            while origin.aside and in_line < room:
+                ticket, _ = origin.aside.popitem(last=False)
+                self.waiting[ticket] = None
+                in_line += 1
         self._grant_slots(now)
 
     # The queues.
@@ -451,8 +466,7 @@ class Ledger(Generic[C]):
         self.origins[origin.key] = origin
         ticket.is_waiting = True
         ticket.waiting_since = now
-        if self._may_dial(origin):
-            self.waiting[ticket] = None
+        (self.waiting if self._may_dial(origin) else origin.aside)[ticket] = None
         origin.waiters[ticket] = None
 
     def _dequeue(self, ticket: Ticket[C]) -> None:
@@ -460,6 +474,7 @@ class Ledger(Generic[C]):
         self.waiting.pop(ticket, None)
         if ticket.origin is not None:
             ticket.origin.waiters.pop(ticket, None)
+            ticket.origin.aside.pop(ticket, None)
 
     def _grant(self, ticket: Ticket[C], now: float) -> None:
         """Have a ticket woken that was just given its place."""
@@ -526,6 +541,7 @@ class Ledger(Generic[C]):
             origin.places.clear()
             origin.available.clear()
             origin.waiters.clear()
+            origin.aside.clear()
             origin.dialling = 0
         self.origins = {origin.key: origin for origin in origins}
         self.idle.clear()
@@ -540,7 +556,7 @@ class Ledger(Generic[C]):
                     self.granted.append(ticket)
             elif ticket.is_waiting and ticket.origin is not None:
                 ticket.place = None
-                ticket.origin.waiters[ticket] = None
+                ticket.origin.waiters[ticket] = ticket.origin.aside[ticket] = None
         for origin in origins:
             self._serve_waiters_of(origin, now)
             self._forget(origin)
