@@ -1,0 +1,1 @@
+"""Long runs: what only shows after very many exchanges. The suite runs a short form of each."""
