@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from functools import partial
 
@@ -13,7 +14,7 @@ from ..colours import Client, Colour
 from ..peers.certificates import client_context
 from ..peers.http2 import Code, HTTP2Peer, Stream, first_then_serve, h2_context, http2, serve
 from ..peers.referee import Setting
-from ..peers.scripted import Server
+from ..peers.scripted import Peer, Server
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -45,6 +46,26 @@ def test_alpn_decides(colour: Colour) -> None:
                 assert response.ext == {"http_version": "HTTP/2"}
                 assert await client.states() == ["HTTP/2, ACTIVE, 1 stream"]
                 assert await response.read() == b"/1"
+
+    colour.run(main)
+
+
+def test_a_context_that_pools_with_and_without_http2_share(colour: Colour) -> None:
+    """OpenSSL keeps the list on the context, but each pool offers its own."""
+    context = client_context()
+
+    def script(peer: Peer) -> None:
+        assert isinstance(peer.sock, ssl.SSLSocket)
+        speak = http2(serve) if peer.sock.selected_alpn_protocol() == "h2" else Peer.serve
+        speak(peer)
+
+    async def main() -> None:
+        with Server(script, context=h2_context("h2", "http/1.1")) as server:
+            for offered, version in ((True, "HTTP/2"), (False, "HTTP/1.1"), (True, "HTTP/2")):
+                async with colour.client(http2=offered, ssl_context=context) as client:
+                    response = await client.send(server.url(b"/1"))
+                    assert response.ext["http_version"] == version
+                    assert await response.read() == b"/1"
 
     colour.run(main)
 

@@ -7,6 +7,7 @@ import ssl
 import sys
 import threading
 from collections import OrderedDict
+from weakref import WeakSet
 
 from .._exceptions import ConnectError
 from .._forks import mind_forks
@@ -26,6 +27,8 @@ SESSIONS_KEPT = 1000
 
 _lock = threading.Lock()
 _default: ssl.SSLContext | None = None
+_altered: WeakSet[ssl.SSLContext] = WeakSet()
+"""Contexts whose ALPN list is ours: what their owner had set is gone, and the last connection's is there."""
 
 
 def _renew_lock() -> None:
@@ -90,10 +93,12 @@ def create_engine(
     A context cannot be copied, and pools that offer different protocols may share one. OpenSSL copies the
     list into each new connection, so setting it and creating the connection is one step.
     """
-    if alpn is None:
-        return TLSEngine(context, server_hostname=host, session=session)
     with _lock:
-        context.set_alpn_protocols(list(alpn))
+        if alpn is None and context in _altered:
+            alpn = ("http/1.1",)
+        if alpn is not None:
+            _altered.add(context)
+            context.set_alpn_protocols(list(alpn))
         return TLSEngine(context, server_hostname=host, session=session)
 
 

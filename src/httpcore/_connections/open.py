@@ -253,7 +253,10 @@ class Attempt:
 
     def _offer(self, is_origin: bool) -> tuple[str, ...] | None:
         """What ALPN offers; `None` leaves the context as its owner made it."""
-        if not is_origin or not self._connector.http2:
+        if not is_origin:
+            # A proxy is spoken to in HTTP/1.1, whatever else its context is used for.
+            return ("http/1.1",)
+        if not self._connector.http2:
             return None
         return ("h2", "http/1.1") if self._connector.http1 else ("h2",)
 
