@@ -125,6 +125,7 @@ class Reader:
         if time.perf_counter() - started > SLOW + len(block) * SLOW_PER_BYTE:
             raise Failure(f"too slow: {block!r}")
         self.forgetful._blocks.clear()
+        self.forgetful._constants.clear()
         self.forgetful._strings.clear()
         again = self._try(self.forgetful, block)
         outcomes = [known and (known.fields, known.size, known.is_too_large) for known in (decoded, again)]
@@ -172,22 +173,26 @@ def damage(data: bytes, generator: random.Random) -> bytes:
 
 
 def try_damaged(generator: random.Random) -> str:
-    """Some blocks of which one or all are damaged, until one is refused."""
+    """Some blocks of which some are damaged and some come again, until one is refused."""
     reader = Reader(is_small=generator.random() < 0.5)
     encoder = Encoder()
     lists = [make_fields(generator) for _ in range(3)]
-    share = generator.choice((0.2, 0.5, 1))
-    for _ in range(generator.randint(1, 8)):
+    share = generator.choice((0.1, 0.5, 1))
+    blocks: list[bytes] = []
+    for _ in range(generator.randint(1, 12)):
         if generator.random() < 0.1:
             size = generator.choice(SIZES)
             reader.resize(size)
             if generator.random() < 0.9:
                 encoder.resize(size)
         block = encoder.encode(generator.choice(lists), tuple(generator.choice(lists)))
-        if generator.random() < share:
+        if blocks and generator.random() < 0.5:
+            block = generator.choice(blocks)
+        elif generator.random() < share:
             block = damage(block, generator) if generator.random() < 0.9 else generator.randbytes(40)
         if reader.decode(block) is None:
             return "refused"
+        blocks.append(block)
     return "read"
 
 

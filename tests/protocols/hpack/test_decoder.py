@@ -435,14 +435,65 @@ def test_a_block_is_forgotten_when_the_table_moves(mover: bytes) -> None:
         assert decoder.decode(indexed(62)).fields == ((b"c", b"3"),)
 
 
-def test_a_block_that_moves_the_table_is_never_remembered() -> None:
+def test_a_block_that_adds_the_same_entries_each_time() -> None:
     decoder = Decoder()
-    block = entering(b"a", b"1")
+    block = indexed(8) + entering(b"a", b"1") + entering(b"b", b"2")
     first = decoder.decode(block)
-    assert decoder.decode(block) is not first
-    assert len(table_of(decoder)) == 2
-    for block in (resizing(4096), resizing(4096) + indexed(2)):
-        assert decoder.decode(block) is not decoder.decode(block)
+    assert decoder.decode(block) is first
+    assert table_of(decoder) == [(b"b", b"2"), (b"a", b"1")] * 2
+    decoder.decode(entering(b"c", b"3"))
+    assert decoder.decode(block) is first
+    assert table_of(decoder)[:4] == [(b"b", b"2"), (b"a", b"1"), (b"c", b"3"), (b"b", b"2")]
+
+
+def test_a_block_that_adds_entries_makes_room_for_them() -> None:
+    decoder = Decoder(table_size=100)
+    block = entering(b"a", b"1") + entering(b"b", b"2") + entering(b"c", b"3")
+    for _ in range(3):
+        decoder.decode(block)
+        assert table_of(decoder) == [(b"c", b"3"), (b"b", b"2")]
+    large = entering(b"d", b"4" * 68) + entering(b"e", b"5")
+    for _ in range(3):
+        assert decoder.decode(large).fields == ((b"d", b"4" * 68), (b"e", b"5"))
+        assert table_of(decoder) == [(b"e", b"5")]
+
+
+def test_a_block_that_adds_entries_to_a_smaller_table() -> None:
+    decoder = Decoder()
+    block = entering(b"a", b"1" * 100) + entering(b"b", b"2")
+    for _ in range(2):
+        decoder.decode(block)
+    decoder.decode(resizing(40))
+    for _ in range(2):
+        decoder.decode(block)
+        assert table_of(decoder) == [(b"b", b"2")]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        resizing(4096),
+        resizing(4096) + indexed(2),
+        indexed(62) + entering(b"b", b"2"),
+        entering(b"b", b"2") + indexed(62),
+        b"\x7e" + string(b"3"),
+    ],
+    ids=bytes.hex,
+)
+def test_a_block_that_depends_on_the_table_and_moves_it_is_not_remembered(block: bytes) -> None:
+    decoder = Decoder()
+    decoder.decode(entering(b"a", b"1"))
+    assert decoder.decode(block) is not decoder.decode(block)
+
+
+def test_a_remembered_block_does_not_replace_the_confirmation_of_our_lowering() -> None:
+    for block in (indexed(2), entering(b"a", b"1"), indexed(62)):
+        decoder = Decoder()
+        decoder.decode(entering(b"a", b"1"))
+        decoder.decode(block)
+        decoder.resize(100)
+        with pytest.raises(HPACKError, match="no larger than 100"):
+            decoder.decode(block)
 
 
 def test_a_failed_block_leaves_no_memory_of_a_moved_table() -> None:
@@ -463,6 +514,11 @@ def test_little_is_remembered() -> None:
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert used < MAX_MEMO_COUNT * (MAX_MEMO_SIZE + 1000)
+    assert 0 < len(decoder._constants) <= MAX_MEMO_COUNT
+    decoder.decode(entering(b"a", b"1"))
+    for number in range(20 * MAX_MEMO_COUNT):
+        decoder.decode(indexed(62) + b"\x04" + string(b"%d" % number))
+    assert 0 < len(decoder._blocks) <= MAX_MEMO_COUNT
     large = passing(b"a", b"x" * MAX_MEMO_SIZE)
     assert decoder.decode(large) is not decoder.decode(large)
 

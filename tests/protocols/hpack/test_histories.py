@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from httpcore._protocols.hpack import Decoder, Encoder, HPACKError
 
 from .examples import Field
+from .test_decoder import entering, resizing
 
 NAMES = [
     *(b":path", b":method", b":status", b"accept", b"accept-encoding", b"authorization", b"content-length"),
@@ -111,10 +112,39 @@ def test_memory_changes_nothing(history: list[Operation]) -> None:
             fields, repeated = operation
             forgetful_encoder._blocks.clear()
             forgetful_decoder._blocks.clear()
+            forgetful_decoder._constants.clear()
             forgetful_decoder._strings.clear()
             block = encoder.encode(fields, tuple(repeated))
             assert block == forgetful_encoder.encode(fields, tuple(repeated))
             assert decoder.decode(block).fields == forgetful_decoder.decode(block).fields
+
+
+@given(
+    st.lists(st.lists(st.tuples(names, values), max_size=5), min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(0, 2), st.booleans()) | sizes, max_size=40),
+)
+def test_memory_of_blocks_that_do_not_look_at_the_table(
+    lists: list[list[Field]], history: list[tuple[int, bool] | int]
+) -> None:
+    """As nginx writes them; and now and then a block that looks."""
+    decoder, forgetful = Decoder(table_size=65_536), Decoder(table_size=65_536)
+    updates = b""
+    for operation in history:
+        if isinstance(operation, int):
+            updates = b"\x20" + resizing(operation)
+            continue
+        number, looks = operation
+        block = b"".join(entering(*field) for field in lists[number % len(lists)])
+        block = updates + (b"\x82\x84" if looks else block)
+        assert decoder.decode(block).fields == forgetful.decode(block).fields
+        forgetful._blocks.clear()
+        forgetful._constants.clear()
+        assert decoder._entries == forgetful._entries
+        assert decoder._size == forgetful._size
+        if decoder._entries and looks:
+            block = bytes(0x80 | 62 + place for place in range(min(3, len(decoder._entries))))
+            assert decoder.decode(block).fields == tuple(decoder._entries)[:3]
+        updates = b""
 
 
 @given(histories())

@@ -1,7 +1,11 @@
 """From blocks to fields (RFC 7541 §3, §6).
 
-Two things are remembered, because they repeat: whole blocks, for as long as the dynamic table has not moved,
-and short Huffman-coded strings, which mean the same for ever.
+What repeats is remembered:
+
+- blocks that leave the dynamic table alone, for as long as nothing else has moved it;
+- blocks that do not look at it, which always mean the same. They may add to it, and then add the same entries
+  each time: so write nginx and haproxy, which have no table of their own;
+- short Huffman-coded strings.
 """
 
 from __future__ import annotations
@@ -72,6 +76,9 @@ class Decoder:
         """The dynamic table, the newest entry first."""
         self._size = 0
         self._blocks: dict[bytes, FieldBlock] = {}
+        """What blocks mean while the table does not move."""
+        self._constants: dict[bytes, tuple[FieldBlock, list[Field], int]] = {}
+        """What blocks mean while the capacity does not change: with the entries they add, and their size."""
         self._strings: dict[bytes, bytes] = {}
 
     def resize(self, size: int) -> None:
@@ -85,21 +92,32 @@ class Decoder:
         if size < awaited:
             self._awaited_capacity = size
             self._blocks.clear()
+            self._constants.clear()
 
     def decode(self, block: bytes) -> FieldBlock:
         """The fields of one whole block. Raises `HPACKError`.
 
         The same block gives the same object again, if it leaves the dynamic table alone and nothing else has
-        moved it meanwhile.
+        moved it meanwhile, or if it does not look at the table.
         """
         known = self._blocks.get(block)
         if known is not None:
             return known
-        return self._decode(block)
+        constant = self._constants.get(block)
+        if constant is None:
+            return self._decode(block)
+        decoded, entered, size = constant
+        if entered:
+            self._blocks.clear()
+            self._entries.extendleft(entered)
+            self._size += size
+            self._evict(self._capacity)
+        return decoded
 
     def _decode(self, block: bytes) -> FieldBlock:  # One loop: each call in it would cost a fifth of a field.
         at = self._resize_at_start(block)
-        has_moved = at > 0
+        looks_at_table = has_resized = at > 0
+        entered: list[Field] = []
         end = len(block)
         fields: list[Field] = []
         size = 0
@@ -110,7 +128,11 @@ class Decoder:
                 index = first & 0x7F
                 if index == 0x7F:
                     index, at = read_integer(block, at, 0x7F)
-                field = _STATIC[index] if 0 < index <= _STATIC_COUNT else self._find(index)
+                if 0 < index <= _STATIC_COUNT:
+                    field = _STATIC[index]
+                else:
+                    field = self._find(index)
+                    looks_at_table = True
                 size += len(field[0]) + len(field[1]) + ENTRY_OVERHEAD
             else:
                 if first >= 0x40:  # §6.2.1: a literal that enters the table.
@@ -128,26 +150,34 @@ class Decoder:
                     name = _STATIC[index][0]
                 else:
                     name = self._find(index)[0]
+                    looks_at_table = True
                 value, at = self._read_string(block, at)
                 field = (name, value)
                 field_size = len(name) + len(value) + ENTRY_OVERHEAD
                 size += field_size
                 if first >= 0x40:
-                    has_moved = True
+                    entered.append(field)
                     self._insert(field, field_size)
             if size <= self._max_list_size:
                 fields.append(field)
-        return self._finish(block, fields, size, has_moved=has_moved)
-
-    def _finish(self, block: bytes, fields: list[Field], size: int, *, has_moved: bool) -> FieldBlock:
         is_too_large = size > self._max_list_size or len(fields) > self._max_field_count
-        kept = () if is_too_large else tuple(fields)
-        decoded = FieldBlock(kept, size=size, is_too_large=is_too_large)
-        if not has_moved and not is_too_large and len(block) + size <= MAX_MEMO_SIZE:
-            if len(self._blocks) >= MAX_MEMO_COUNT:
-                self._blocks.clear()
-            self._blocks[block] = decoded
+        decoded = FieldBlock(() if is_too_large else tuple(fields), size=size, is_too_large=is_too_large)
+        if not is_too_large and len(block) + size <= MAX_MEMO_SIZE:
+            if not looks_at_table:
+                self._remember_constant(block, decoded, entered)
+            elif not entered and not has_resized:
+                if len(self._blocks) >= MAX_MEMO_COUNT:
+                    self._blocks.clear()
+                self._blocks[block] = decoded
         return decoded
+
+    def _remember_constant(self, block: bytes, decoded: FieldBlock, entered: list[Field]) -> None:
+        sizes = [len(name) + len(value) + ENTRY_OVERHEAD for name, value in entered]
+        if sizes and max(sizes) > self._capacity:
+            return  # It empties the table, which adding does not.
+        if len(self._constants) >= MAX_MEMO_COUNT:
+            self._constants.clear()
+        self._constants[block] = (decoded, entered, sum(sizes))
 
     def _find(self, index: int) -> Field:
         """An entry of the dynamic table, which begins behind the static one (RFC 7541 §2.3.3)."""
@@ -212,6 +242,7 @@ class Decoder:
                 raise HPACKError(f"The table is resized to {size}; {limit} are allowed.")
             self._capacity = size
             self._blocks.clear()
+            self._constants.clear()
             self._evict(size)
             if awaited is not None and size <= awaited:
                 awaited = None
