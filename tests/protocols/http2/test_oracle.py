@@ -379,4 +379,3 @@ class _Run:
             assert self.pair.requests[stream_id].body == self.sent.get(stream_id, b"")
             assert self.pair.requests[stream_id].has_ended
         assert self.pair.engine.streams == {}
-        assert self.pair.engine._unread == 0

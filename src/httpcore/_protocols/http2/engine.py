@@ -96,8 +96,6 @@ class Engine:
         self._payload_ends = False
         self._payload_stream: Stream | None = None
         self._receive_window = CONNECTION_WINDOW
-        # Bytes that are here and not taken, of streams that may still send.
-        self._unread = 0
         self.received_count = 0
         """Bytes that were received: tells whether anything at all has arrived."""
         # A block of fields that is not complete.
@@ -285,14 +283,14 @@ class Engine:
         if stream.stage is not _BODY:
             return
         assert size <= stream.unread
-        self._unread -= size
         stream.taken += size
         self._credit_stream(stream)
 
     def _credit_stream(self, stream: Stream) -> None:
         if stream.taken * 2 < stream.window:
             return
-        window = decide_window(stream.window, unread=stream.unread, total_unread=self._unread)
+        total = sum([other.unread for other in self.streams.values()])
+        window = decide_window(stream.window, unread=stream.unread, total_unread=total)
         if window:
             credit = stream.taken + window - stream.window
             stream.window = window
@@ -309,7 +307,6 @@ class Engine:
 
     def _forget(self, stream: Stream, expected: int) -> None:
         """A stream was reset; see `_resets` for what is `expected`."""
-        self._settle(stream)
         stream.stage = _GONE
         self.streams.pop(stream.id, None)
         self._blocked.pop(stream.id, None)
@@ -321,11 +318,6 @@ class Engine:
             del resets[oldest]
             self._last_forgotten_id = max(self._last_forgotten_id, oldest)
         resets[stream.id] = expected
-
-    def _settle(self, stream: Stream) -> None:
-        """No more is expected of this stream: what is unread of it decides nothing any more."""
-        self._unread -= stream.unread
-        stream.taken += stream.unread
 
     def ping(self, payload: bytes) -> None:
         """Ask for a sign of life (RFC 9113 §6.7): eight bytes, which come back as `acknowledged`."""
@@ -469,7 +461,6 @@ class Engine:
                     stream.missing -= size
                     stream.capacity_left -= size
                     self._receive_window -= size
-                    self._unread += size
                     if self._waste:
                         self._repay(size >> 3)
                 else:
@@ -513,22 +504,23 @@ class Engine:
 
     def _read_payload(self, data: bytes, at: int) -> int:
         """Hand on what is here, from `at`, of a DATA frame; return where it ends."""
-        size = min(self._payload_left, len(data) - at)
-        self._payload_left -= size
+        stop = at + self._payload_left
+        if stop > len(data):
+            stop = len(data)
+        self._payload_left -= stop - at
         stream = self._payload_stream
-        if stream is not None:
-            if size:
-                piece = data[at : at + size]
-                if size >= TINY_SIZE:
-                    stream.data.append(piece)
-                else:
-                    self._append_tiny(stream, piece)
-                self._news[stream.id] = stream
+        if stream is not None and stop > at:
+            piece = data[at:stop]
+            if stop - at >= TINY_SIZE:
+                stream.data.append(piece)
+            else:
+                self._append_tiny(stream, piece)
+            self._news[stream.id] = stream
             if not self._payload_left:
                 self._payload_stream = None
                 if self._payload_ends:
                     self._end(stream)
-        return at + size
+        return stop
 
     def _append_tiny(self, stream: Stream, piece: bytes) -> None:
         """An object for each byte would make fifty of it."""
@@ -616,7 +608,6 @@ class Engine:
         stream.capacity_left -= size
         # Padding is taken by nobody.
         stream.taken += size - payload_size
-        self._unread += payload_size
         return stream
 
     def _credit_connection(self) -> None:
@@ -676,7 +667,6 @@ class Engine:
                 )
             )
             return
-        self._settle(stream)
         stream.is_ended = True
         stream.stage = _ENDED
         if self._provoked_count:
@@ -838,7 +828,7 @@ class Engine:
             stream.stops_upload = True
         else:
             stream.error = RemoteProtocolError(_describe_reset(stream, code))
-            # A refusal after an answer contradicts itself.
+            # Whoever has answered has processed it, whatever it says now.
             stream.is_refused = (
                 code == ErrorCode.REFUSED_STREAM and stream.head is None and not stream.interim
             )
@@ -922,11 +912,15 @@ class Engine:
         self._retire()
         for stream in [*self.streams.values()]:
             if stream.id > last_id:
-                stream.error = RemoteProtocolError(
-                    f"The peer closes the connection, and has not processed the request ({self._goaway})."
-                )
                 stream.error_code = code
-                stream.is_refused = stream.head is None and not stream.interim
+                if stream.stage is _ENDED:
+                    stream.stops_upload = True
+                else:
+                    stream.error = RemoteProtocolError(
+                        f"The peer closes the connection, and has not processed the request ({self._goaway})."
+                    )
+                    # Whoever has answered has processed it, whatever it says now.
+                    stream.is_refused = stream.head is None and not stream.interim
                 self._forget(stream, ~stream.capacity_left)
                 self._news[stream.id] = stream
 
