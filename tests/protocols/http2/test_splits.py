@@ -1,0 +1,164 @@
+"""How the bytes were split decides nothing: neither what is read, nor what is answered, nor what fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from httpcore._protocols.http2 import Engine, Stream
+from httpcore._protocols.http2.frames import ACK
+
+from .driver import (
+    body,
+    continuation,
+    data,
+    frame,
+    goaway,
+    headers,
+    ping,
+    reset,
+    send,
+    start,
+    window_update,
+)
+from .driver import settings as settings_frame
+
+Field = tuple[bytes, bytes]
+
+# What a server says when nothing goes wrong, and now and then what it should not.
+own_ids = st.sampled_from([1, 3, 5])
+any_ids = st.sampled_from([1, 3, 5, 7, 7, 0, 2, 9])
+contents = st.one_of(st.binary(max_size=40), st.integers(0, 2000).map(bytes))
+good_fields = st.lists(st.sampled_from([(b"a", b"b"), (b"x-y", b"z" * 50), (b"x", b"")]), max_size=3)
+bad_fields = st.lists(st.sampled_from([(b"content-length", b"40"), (b"BAD", b""), (b"a", b" ")]), max_size=2)
+
+
+def head(stream_id: int, fields: list[Field], status: bytes | None, ends: bool) -> bytes:
+    return headers(stream_id, *fields, status=status, ends=ends)
+
+
+def long_head(stream_id: int, fields: list[Field], count: int) -> bytes:
+    return (
+        headers(stream_id, *fields, continues=True)
+        + continuation(stream_id, *fields, continues=True) * count
+        + continuation(stream_id)
+    )
+
+
+def body_part(stream_id: int, content: bytes, ends: bool, padding: int | None) -> bytes:
+    return data(stream_id, content, ends=ends, padding=padding)
+
+
+paddings = st.one_of(st.none(), st.none(), st.integers(0, 255))
+likely = st.one_of(
+    st.builds(head, own_ids, good_fields, st.sampled_from([b"200", b"200", b"103"]), st.just(False)),
+    st.builds(long_head, own_ids, good_fields, st.integers(0, 3)),
+    st.builds(body_part, own_ids, contents, st.just(False), paddings),
+    st.builds(body_part, own_ids, contents, st.just(False), paddings),
+    st.builds(body_part, own_ids, contents, st.sampled_from([False, False, True]), paddings),
+    st.builds(head, own_ids, good_fields, st.none(), st.just(True)),
+    st.builds(window_update, st.sampled_from([0, 1, 3, 5]), st.sampled_from([1, 70_000])),
+    st.builds(ping, st.binary(min_size=8, max_size=8), flags=st.sampled_from([0, ACK])),
+    st.builds(settings_frame, st.lists(st.sampled_from([(4, 50), (4, 20_000), (1, 0), (3, 2)]), max_size=3)),
+)
+unlikely = st.one_of(
+    st.builds(head, any_ids, bad_fields, st.sampled_from([b"200", b"204", None, b"x"]), st.booleans()),
+    st.builds(lambda i, f: headers(i, *f, continues=True), any_ids, good_fields),
+    st.builds(lambda i, f: continuation(i, *f), any_ids, good_fields),
+    st.builds(body_part, any_ids, contents, st.booleans(), paddings),
+    st.builds(reset, any_ids, st.sampled_from([0, 1, 7, 8, 99])),
+    st.builds(window_update, any_ids, st.sampled_from([0, 1, 2**31 - 1])),
+    st.builds(
+        goaway, st.sampled_from([0, 1, 3, 2**31 - 1]), st.sampled_from([0, 1, 99]), st.binary(max_size=5)
+    ),
+    st.builds(
+        settings_frame,
+        st.lists(st.tuples(st.integers(1, 9), st.sampled_from([0, 1, 100, 20_000, 2**32 - 1])), max_size=3),
+    ),
+    st.builds(
+        lambda kind, payload, flags, i: frame(kind, payload, flags=flags, stream_id=i),
+        st.integers(0, 12),
+        st.binary(max_size=12),
+        st.integers(0, 255),
+        any_ids,
+    ),
+)
+frames = st.one_of(likely, likely, likely, likely, likely, likely, likely, unlikely)
+
+
+@dataclass
+class Outcome:
+    """What a caller saw of everything."""
+
+    streams: list[tuple[object, ...]]
+    output: bytes
+    failure: str
+    capacity: int
+
+
+def read(pieces: list[bytes], *, ends: bool) -> Outcome:
+    """Four requests, one with an upload, one given up; and what comes back."""
+    engine = start([(4, 100)])
+    streams = [send(engine), send(engine), send(engine, b"POST", ends=False), send(engine)]
+    engine.send_data(streams[2], bytes(200))
+    engine.reset(streams[3])
+    engine.take_output()
+    for piece in pieces:
+        check(engine, engine.feed(piece))
+    if ends:
+        engine.feed(b"")
+    return Outcome(
+        [
+            (
+                stream.head,
+                stream.interim,
+                body(stream),
+                stream.trailers,
+                stream.is_ended,
+                str(stream.error),
+                stream.error_code,
+                stream.is_refused,
+                stream.stops_upload,
+                stream.stage,
+                stream.send_window,
+                stream.capacity_left,
+            )
+            for stream in streams
+        ],
+        engine.take_output(),
+        str(engine.failure),
+        engine.capacity,
+    )
+
+
+def check(engine: Engine, news: list[Stream]) -> None:
+    assert len(news) == len(set(news))
+    for stream in engine.streams.values():
+        assert 0 <= stream.capacity_left <= stream.window
+        assert stream.taken >= 0
+        # All of a frame counts from its header on.
+        assert 0 <= sum(map(len, stream.data)) <= stream.unread
+    assert engine.pending_output == sum(map(len, engine._output))
+    assert engine._rest is None or len(engine._rest) < 9 + 16_384
+    assert (engine.failure is None) or not engine.streams
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(frames, max_size=25), st.data(), st.booleans())
+def test_any_frames_in_any_pieces(wires: list[bytes], draw: st.DataObject, ends: bool) -> None:
+    wire = b"".join(wires)
+    whole = read([wire] if wire else [], ends=ends)
+    assert read([wire[i : i + 1] for i in range(len(wire))], ends=ends) == whole
+    assert read(wires, ends=ends) == whole
+    places = draw.draw(st.lists(st.integers(0, len(wire)), max_size=6).map(sorted))
+    pieces = [wire[a:b] for a, b in zip([0, *places], [*places, len(wire)], strict=True) if b > a]
+    assert read(pieces, ends=ends) == whole
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=60), max_size=8))
+def test_any_bytes(pieces: list[bytes]) -> None:
+    whole = read([b"".join(pieces)] if pieces else [], ends=True)
+    assert read(pieces, ends=True) == whole
