@@ -15,6 +15,8 @@ import pytest
 
 from ..colours import Colour
 from ..peers.certificates import CA, server_context
+from ..peers.http2 import HTTP2Peer, Stream, h2_context, http2
+from ..peers.http2 import serve as serve_http2
 from ..peers.scripted import Peer, Server, serve
 from .rows import row
 
@@ -64,11 +66,14 @@ def fork_in_a_thread(function):
 """
 
 
-def run(colour: Colour, server: Server, program: str, *, cafile: Path | None = None) -> None:
+def run(
+    colour: Colour, server: Server, program: str, *, cafile: Path | None = None, http2: bool = False
+) -> None:
     scheme = "http" if cafile is None else "https"
     source = PROGRAM.format(root=str(Path(__file__).parents[2])) + textwrap.dedent(program)
+    arguments = [colour.name, str(server.port), scheme, str(cafile or ""), *(["http2"] if http2 else [])]
     done = subprocess.run(
-        [sys.executable, "-c", source, colour.name, str(server.port), scheme, str(cafile or "")],
+        [sys.executable, "-c", source, *arguments],
         capture_output=True,
         text=True,
         timeout=60,
@@ -79,7 +84,7 @@ def run(colour: Colour, server: Server, program: str, *, cafile: Path | None = N
 CHILDREN = {
     "uses": """
         assert await client.get(url(b"/child")) == b"/child"
-        assert await client.states() == ["HTTP/1.1, IDLE"]
+        assert await client.states() == idle
         await client.close()
     """,
     "closes": """
@@ -107,7 +112,9 @@ MAIN = """
 context = None
 if sys.argv[4]:
     context = ssl.create_default_context(cafile=sys.argv[4])
-client = colour.client(max_connections=2, ssl_context=context)
+http2 = sys.argv[5:] == ["http2"]
+client = colour.client(max_connections=2, ssl_context=context, http2=http2)
+idle = ["HTTP/2, IDLE, 0 streams"] if http2 else ["HTTP/1.1, IDLE"]
 
 async def main():
     # One connection is idle, one is in the middle of a response.
@@ -126,11 +133,17 @@ async def main():
     assert await client.get(url(b"/release")) == b"/release"
     assert await held.next() == b"second"
     assert await held.next() == b""
-    assert await client.states() == ["HTTP/1.1, IDLE", "HTTP/1.1, IDLE"]
+    assert await client.states() == idle * (1 if http2 else 2)
     await client.close()
 
 colour.run(main)
 """
+
+
+def program(colour: Colour, child: str) -> str:
+    # The worst place for a fork is inside the loop; trio and anyio then refuse to run in the child at all.
+    fork = "fork" if colour.name in ("sync", "asyncio", "uvloop") else "fork_in_a_thread"
+    return MAIN.format(child=textwrap.indent(textwrap.dedent(CHILDREN[child]), " " * 8), fork=fork)
 
 
 def hold_the_first_response(peer: Peer) -> None:
@@ -155,19 +168,44 @@ def hold_the_first_response(peer: Peer) -> None:
 def test_a_child_leaves_its_parents_connections_alone(
     colour: Colour, tmp_path: Path, child: str, scheme: str
 ) -> None:
-    # The worst place for a fork is inside the loop; trio and anyio then refuse to run in the child at all.
-    fork = "fork" if colour.name in ("sync", "asyncio", "uvloop") else "fork_in_a_thread"
     cafile: Path | None = None
     if scheme == "https":
         cafile = tmp_path / "authority.pem"
         CA.cert_pem.write_to_path(str(cafile))
-    program = MAIN.format(child=textwrap.indent(textwrap.dedent(CHILDREN[child]), " " * 8), fork=fork)
     with Server(hold_the_first_response, context=server_context() if cafile else None) as server:
-        run(colour, server, program, cafile=cafile)
+        run(colour, server, program(colour, child), cafile=cafile)
         # Nothing of the child's came in on the parent's connections.
         assert [head.split(b" ")[1] for head in heads(server.peers[0])] == [b"/held"]
         assert [head.split(b" ")[1] for head in heads(server.peers[1])] == [b"/idle", b"/release"]
         assert server.accepted == (3 if child in ("uses", "reads on") else 2)
+
+
+def hold_the_first_stream(peer: HTTP2Peer) -> None:
+    """The same on HTTP/2, where both travel on one connection."""
+    held: list[Stream] = []
+
+    def answer(peer: HTTP2Peer, stream: Stream) -> None:
+        if stream.path == b"/held":
+            held.append(stream)
+            peer.headers(stream, [(b":status", b"200")])
+            peer.data(stream, b"first")
+            return
+        if stream.path == b"/release":
+            peer.data(held[0], b"second", ends=True)
+        peer.answer(stream, stream.path)
+
+    peer.serve(answer)
+
+
+@row("FRK-01", "FRK-03")
+@pytest.mark.parametrize("child", CHILDREN)
+def test_a_child_leaves_its_parents_streams_alone(colour: Colour, tmp_path: Path, child: str) -> None:
+    cafile = tmp_path / "authority.pem"
+    CA.cert_pem.write_to_path(str(cafile))
+    # The peer watches what it hears: a frame too many or a record out of order fails the test.
+    with Server(http2(hold_the_first_stream), context=h2_context()) as server:
+        run(colour, server, program(colour, child), cafile=cafile, http2=True)
+        assert server.accepted == (2 if child in ("uses", "reads on") else 1)
 
 
 HELD_LOCKS = """
@@ -221,6 +259,49 @@ def test_a_child_needs_no_lock_that_was_held(colour: Colour, tmp_path: Path) -> 
     CA.cert_pem.write_to_path(str(cafile))
     with Server(serve, context=server_context()) as server:
         run(colour, server, HELD_LOCKS, cafile=cafile)
+        assert server.accepted == 2
+
+
+HELD_CONNECTION = """
+context = ssl.create_default_context(cafile=sys.argv[4])
+client = colour.client(http2=True, ssl_context=context)
+is_held = threading.Event()
+is_over = threading.Event()
+
+def hold(lock):
+    with lock:
+        is_held.set()
+        is_over.wait()
+
+async def main():
+    response = await client.send(url(b"/parent"))
+    place, = client.pool._pool.ledger.places
+    holder = threading.Thread(target=hold, args=(place.connection._lock,))
+    holder.start()
+    is_held.wait()
+
+    async def in_child():
+        await response.close()
+        assert await client.get(url(b"/child")) == b"/child"
+        await client.close()
+    try:
+        assert fork_in_a_thread(lambda: colour.run(in_child)) == 0
+    finally:
+        is_over.set()
+        holder.join()
+    assert await response.read() == b"/parent"
+    await client.close()
+
+colour.run(main)
+"""
+
+
+@row("FRK-02")
+def test_a_child_needs_no_lock_of_a_connection(colour: Colour, tmp_path: Path) -> None:
+    cafile = tmp_path / "authority.pem"
+    CA.cert_pem.write_to_path(str(cafile))
+    with Server(http2(serve_http2), context=h2_context()) as server:
+        run(colour, server, HELD_CONNECTION, cafile=cafile, http2=True)
         assert server.accepted == 2
 
 

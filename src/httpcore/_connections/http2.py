@@ -30,6 +30,7 @@ from typing import TypeVar
 
 from .._backends.base import Backend, Parker, Stream
 from .._exceptions import LocalProtocolError, ReadError, ReadTimeout, WriteError
+from .._forks import mind_forks
 from .._protocols import http2
 from .._types import Buffer
 from .http2_exchanges import HTTP2Exchange
@@ -67,6 +68,7 @@ class HTTP2Connection:
     """One stream, and the exchanges that share it."""
 
     __slots__ = (
+        "__weakref__",
         "_backend",
         "_cancel_ping",
         "_congested",
@@ -132,6 +134,7 @@ class HTTP2Connection:
         self._woken: list[Parker] = []
         self._silence = None if ping_interval is None else Silence(ping_interval, ping_timeout)
         self._cancel_ping: Callable[[], None] | None = None
+        mind_forks(self)
 
     # What the pool asks.
 
@@ -444,6 +447,17 @@ class HTTP2Connection:
             self._engine.close()
             self._flush()
             self._fail(ReadError(f"The connection to {self.peer} was closed while it was being used."))
+
+    def forget_parent(self) -> None:
+        """In a forked child: nobody sleeps here, whoever holds the lock is not here, nothing is said."""
+        self._lock = Lock()
+        self._mail.clear()
+        self._parked.clear()
+        self._reader = None
+        for signal in self.signals:
+            signal.parker = None
+        self._is_closed = True
+        self._engine.fail(ReadError(f"The connection to {self.peer} belongs to the parent of this process."))
 
     def _shut(self) -> None:
         """End the stream, with its own goodbye if it has one."""
