@@ -10,10 +10,14 @@ from ._connections.routes import Hop, Route
 from ._connections.timeouts import UNLIMITED, read_timeouts
 from ._connections.trace import Trace
 from ._types import URL, Extensions, HeaderFields
-from ._urls import absolute_target, check_url, direct_route, merge_headers, proxied_route
+from ._urls import absolute_target, authority, check_url, direct_route, proxied_route
 
 REMEMBERED_ROUTES = 10_000
 """Routes kept so that the next request to the same origin need not be checked again."""
+
+
+REMEMBERED_NAMES = 1000
+"""Sets of names for which it is known which of the proxy's fields go with them."""
 
 
 class Router:
@@ -27,6 +31,8 @@ class Router:
         """The schemes that the proxy is asked to forward instead of tunnelling."""
         self.headers = headers
         self._known: dict[tuple[bytes, bytes, int | None], Route] = {}
+        # By names alone: a request's values may be secret, and are kept nowhere.
+        self._unused: dict[tuple[bytes, ...], HeaderFields] = {}
 
     def route(self, url: URL) -> Route:
         """The route of a URL; `UnsupportedProtocol` or `LocalProtocolError` if there is none."""
@@ -68,8 +74,9 @@ class Router:
             trace = None if hook is None else Trace(hook)
         fields: HeaderFields = () if headers is None else headers
         if route.is_forwarded:
-            target = absolute_target(scheme, host, port, target)
-            fields = merge_headers(list(self.headers), list(fields))
+            target = absolute_target(route, target)
+            if self.headers:
+                fields = self._merge(fields)
         body = None if stream is None else read_body(stream, open_source)
         request = Request(
             method,
@@ -82,6 +89,18 @@ class Router:
             trace=trace,
         )
         return request, route
+
+    def _merge(self, fields: HeaderFields) -> HeaderFields:
+        """The proxy's fields whose names the request does not use, then the request's own."""
+        names = tuple([name for name, _ in fields])
+        unused = self._unused.get(names)
+        if unused is None:
+            lowered = {name.lower() for name in names}
+            unused = [field for field in self.headers if field[0].lower() not in lowered]
+            if len(self._unused) >= REMEMBERED_NAMES:
+                self._unused.clear()
+            self._unused[names] = unused
+        return (*unused, *fields)
 
 
 def read_body(stream: object, open_source: Callable[[object], Source]) -> RequestBody:
@@ -108,5 +127,8 @@ def response_extensions(response: Response) -> dict[str, object]:
 
 
 def origin_url(route: Route) -> str:
-    """How `get_connection_info` names an origin."""
+    """How `get_connection_info` names where connections lead; those that forward are all origins' own."""
+    if route.hop is not None and route.is_forwarded:
+        hop = route.hop
+        return f"{hop.scheme.decode('ascii')}://{authority(hop.scheme, hop.host.encode(), hop.port).decode()}"
     return f"{route.scheme.decode('ascii')}://{route.authority.decode('latin-1')}"

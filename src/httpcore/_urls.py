@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 from ._connections.routes import Hop, Route
 from ._exceptions import LocalProtocolError, UnsupportedProtocol
-from ._types import URL, Headers
+from ._protocols.fields import quote
+from ._types import URL
 
 DEFAULT_PORTS = {b"http": 80, b"https": 443}
 
+is_misleading = re.compile(rb"[/?#@\\]").search
+"""Whether a host holds what would end it, or begin it anew, where a URL is read (RFC 3986 §3.2)."""
 
-def check_url(url: URL) -> URL:
+
+def check_parts(url: URL) -> URL:
     """Return the URL's four parts, each of the kind that it must be."""
     try:
         scheme, host, port, target = url
@@ -20,6 +26,12 @@ def check_url(url: URL) -> URL:
             raise TypeError(f"The URL's {name} must be bytes, not {type(part).__name__}.")
     if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
         raise TypeError(f"The URL's port must be an int or None, not {type(port).__name__}.")
+    return scheme, host, port, target
+
+
+def check_url(url: URL) -> URL:
+    """Return the four parts of a URL that leads to an origin."""
+    scheme, host, port, target = check_parts(url)
     if scheme not in DEFAULT_PORTS:
         raise UnsupportedProtocol(f"Unsupported URL protocol {scheme.decode('latin-1')[:40]!r}")
     if not host:
@@ -43,15 +55,27 @@ def direct_route(scheme: bytes, host: bytes, port: int | None) -> Route:
 def proxied_route(scheme: bytes, host: bytes, port: int | None, *, hop: Hop, is_forwarded: bool) -> Route:
     """The route through a proxy. All that a proxy forwards shares one key."""
     direct = direct_route(scheme, host, port)
+    if is_misleading(host):
+        raise LocalProtocolError(f"The host {host[:80]!r} would lead a proxy elsewhere.")
     if is_forwarded:
-        return direct._replace(key=(b"forward", hop.host, hop.port), hop=hop, is_forwarded=True)
+        shown = bracketed(host) if port is None else b"%b:%d" % (bracketed(host), port)
+        return direct._replace(
+            key=(b"forward", hop.host, hop.port),
+            hop=hop,
+            is_forwarded=True,
+            target_prefix=b"%b://%b" % (scheme, shown),
+        )
     return direct._replace(key=(b"tunnel", *_parts(direct.key)), hop=hop)
 
 
-def absolute_target(scheme: bytes, host: bytes, port: int | None, target: bytes) -> bytes:
+def absolute_target(route: Route, target: bytes) -> bytes:
     """The absolute form, for a proxy that forwards (RFC 9112 §3.2.2)."""
-    shown = bracketed(host) if port is None else b"%b:%d" % (bracketed(host), port)
-    return b"%b://%b%b" % (scheme, shown, target)
+    if target[:1] in (b"/", b"?"):
+        return route.target_prefix + target
+    if target == b"*":
+        # RFC 9112 §3.2.4: OPTIONS for the whole of an origin.
+        return route.target_prefix
+    raise LocalProtocolError(f"The target {quote(target)} cannot be forwarded: it has no '/' in front.")
 
 
 def authority(scheme: bytes, host: bytes, port: int) -> bytes:
@@ -76,12 +100,6 @@ def decode_host(host: bytes) -> str:
     if name.startswith("[") and name.endswith("]"):
         name = name[1:-1]
     return name
-
-
-def merge_headers(ours: Headers, theirs: Headers) -> Headers:
-    """`ours` whose names the other list does not use, then the other list."""
-    used = {name.lower() for name, _ in theirs}
-    return [(name, value) for name, value in ours if name.lower() not in used] + list(theirs)
 
 
 def _parts(key: object) -> tuple[object, ...]:

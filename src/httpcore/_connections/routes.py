@@ -23,6 +23,14 @@ class Hop(NamedTuple):
     def label(self) -> str:
         return label(self.host, self.port)
 
+    @property
+    def is_socks(self) -> bool:
+        return self.scheme.startswith(b"socks")
+
+    def __repr__(self) -> str:
+        # Neither headers nor password: they may be credentials.
+        return f"<Hop {self.scheme.decode('ascii')}://{self.label}>"
+
 
 class Route(NamedTuple):
     """Everything that opening a connection, and speaking on it, needs to know about where it leads."""
@@ -40,6 +48,8 @@ class Route(NamedTuple):
     hop: Hop | None = None
     is_forwarded: bool = False
     """The hop is spoken to in absolute form instead of being asked for a tunnel."""
+    target_prefix: bytes = b""
+    """What makes a target absolute."""
 
     @property
     def label(self) -> str:
