@@ -40,9 +40,14 @@ def socks_to(port: int | None = None) -> Script:
     return script
 
 
-def relay(peer: Peer, port: int) -> None:
-    """Carry bytes between a client and a port of loopback until one of them leaves."""
+def relay(peer: Peer, port: int, *, greeting: bytes = b"") -> None:
+    """Carry bytes between a client and a port of loopback until one of them leaves.
+
+    A `greeting` is sent in one piece with the first that the origin says, which has to speak first.
+    """
     with socket.create_connection(("127.0.0.1", port)) as upstream:
+        if greeting:
+            peer.send(greeting + upstream.recv(65536))
         thread = threading.Thread(target=_carry_back, args=(upstream, peer))
         thread.start()
         try:

@@ -17,8 +17,8 @@ from .._exceptions import (
     ConnectError,
     ConnectTimeout,
     NetworkError,
+    ProtocolError,
     ProxyError,
-    RemoteProtocolError,
     TimeoutException,
 )
 from .._types import SocketOption
@@ -126,9 +126,12 @@ class Attempt:
         try:
             await self._reach()
             return await self._speak()
-        except BaseException:
+        except BaseException as exc:
             if self._stream is not None:
                 self._stream.abort()
+                if isinstance(exc, Exception):
+                    # A loop closes in its next turn: nobody hears of the failure before that is done.
+                    await self._backend.checkpoint()
             raise
 
     async def _reach(self) -> None:
@@ -141,11 +144,10 @@ class Attempt:
             await self._reach_hop(hop)
         else:
             try:
-                await self._reach_hop(hop)
-                await self._open_tunnel(hop)
+                await self._tunnel_through(hop)
             except ProxyError:
                 raise
-            except (NetworkError, RemoteProtocolError, TimeoutException) as exc:
+            except (NetworkError, ProtocolError, TimeoutException) as exc:
                 raise ProxyError(f"No tunnel through the proxy {hop.label}: {exc}") from exc
         if route.is_tls and not route.is_forwarded:
             await self._secure(route.host, label=route.label, is_origin=True)
@@ -155,14 +157,24 @@ class Attempt:
         if hop.scheme == b"https":
             await self._secure(hop.host, label=hop.label, is_origin=False)
 
-    async def _open_tunnel(self, hop: Hop) -> None:
+    async def _tunnel_through(self, hop: Hop) -> None:
+        """Get a stream to the origin by asking the proxy for one."""
+        connector = self._connector
+        tunnel = Tunnel(
+            hop,
+            self._route,
+            timeouts=self._timeouts,
+            deadline=self._deadline,
+            # The server may be first where it is known to speak HTTP/2 (RFC 9113 §3.4).
+            is_silent=self._route.is_tls or connector.http1,
+        )
+        await self._reach_hop(hop)
         assert self._stream is not None
-        tunnel = Tunnel(self._stream, hop, timeouts=self._timeouts, deadline=self._deadline)
-        if hop.scheme.startswith(b"socks"):
+        if hop.is_socks:
             info: dict[str, object] = {"auth": hop.auth is not None}
-            await traced(self._trace, "socks.setup_socks5_connection", info, tunnel.ask_socks5, self._route)
+            await traced(self._trace, "socks.setup_socks5_connection", info, tunnel.open, self._stream)
         else:
-            await tunnel.ask_http(self._route)
+            await tunnel.open(self._stream)
 
     # Each layer.
 
@@ -178,7 +190,7 @@ class Attempt:
         )
         info["local_address"] = connector._local_address
         hop = self._route.hop
-        name = "socks.connect_tcp" if hop and hop.scheme.startswith(b"socks") else "connection.connect_tcp"
+        name = "socks.connect_tcp" if hop is not None and hop.is_socks else "connection.connect_tcp"
         await traced(self._trace, name, info, self._dial_tcp, addresses, host, port)
 
     async def _dial_unix(self) -> Stream:
@@ -223,7 +235,11 @@ class Attempt:
         return self._stream
 
     async def _secure(self, host: str, *, label: str, is_origin: bool) -> None:
-        name = "connection.start_tls" if is_origin else "proxy.start_tls"
+        hop = self._route.hop
+        if hop is None or not is_origin:
+            name = "connection.start_tls"
+        else:
+            name = "socks.start_tls" if hop.is_socks else "proxy.start_tls"
         info: dict[str, object] = {"server_hostname": host, "timeout": self._timeouts.connect}
         await traced(self._trace, name, info, self._start_tls, host, label, is_origin)
 

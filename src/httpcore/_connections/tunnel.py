@@ -19,70 +19,89 @@ RECEIVE_SIZE = 16 * 1024
 
 
 class Tunnel:
-    """One handshake with a proxy, on a stream that leads to it."""
+    """One handshake with a proxy. What it will ask for is checked, and encoded, before anything is opened."""
 
-    def __init__(self, stream: Stream, hop: Hop, *, timeouts: Timeouts, deadline: float | None) -> None:
-        self._stream = stream
+    def __init__(
+        self, hop: Hop, route: Route, *, timeouts: Timeouts, deadline: float | None, is_silent: bool = True
+    ) -> None:
         self._hop = hop
         self._timeouts = timeouts
         self._deadline = deadline
+        # Whether the origin cannot have spoken before we did. What one that did says must stay in the stream.
+        self._is_silent = is_silent
+        self._handshake: SOCKS5Handshake | None = None
+        if hop.is_socks:
+            self._handshake = SOCKS5Handshake(route.host.encode("ascii"), route.port, auth=hop.auth)
+        else:
+            self._engine = Engine(CONNECT_LIMITS)
+            self._head = self._engine.start_request(b"CONNECT", _target(route), _headers(hop, route))
+            self._engine.finish_body()
 
-    async def ask_http(self, route: Route) -> None:
+    async def open(self, stream: Stream) -> None:
+        """Open the tunnel on a stream that leads to the proxy. Raises what went wrong."""
+        if self._handshake is not None:
+            await self._shake_hands(stream, self._handshake)
+        else:
+            await self._connect(stream)
+        if self._is_silent and (data := stream.try_receive(1)) is not None:
+            what = "sent more than its answer" if data else "closed the tunnel"
+            raise RemoteProtocolError(f"The proxy {self._hop.label} {what} before it was used.")
+
+    async def _connect(self, stream: Stream) -> None:
         """CONNECT; any 2xx opens the tunnel."""
-        engine = Engine(CONNECT_LIMITS)
-        await self._send(engine.start_request(b"CONNECT", _target(route), self._headers(route)))
-        engine.finish_body()
-        head = await self._receive_head(engine)
+        await self._send(stream, self._head)
+        head = await self._receive_head(stream)
         if not 200 <= head.status < 300:
             phrase = f"{head.status} {head.reason.decode('latin-1')}".rstrip()
             raise ProxyError(phrase, status=head.status, headers=head.headers)
-        # Nobody in the tunnel can have spoken before we did.
-        if engine.take_rest() or self._stream.try_receive(1) is not None:
+        if self._engine.take_rest():
             raise RemoteProtocolError(
                 "Bytes followed the proxy's answer to CONNECT before the tunnel was used."
             )
 
-    async def ask_socks5(self, route: Route) -> None:
+    async def _shake_hands(self, stream: Stream, handshake: SOCKS5Handshake) -> None:
         """SOCKS5; the proxy resolves names."""
-        handshake = SOCKS5Handshake(route.host.encode("ascii"), route.port, auth=self._hop.auth)
         while True:
             if output := handshake.take_output():
-                await self._send(output)
+                await self._send(stream, output)
             if handshake.is_done:
                 return
-            handshake.feed(await self._receive())
+            handshake.feed(await self._receive(stream))
 
-    def _headers(self, route: Route) -> Headers:
-        """The proxy's own headers win over ours; nothing of this travels inside the tunnel."""
-        ours = [(b"Host", _target(route)), (b"Accept", b"*/*")]
-        used = {name.lower() for name, _ in self._hop.headers}
-        return [field for field in ours if field[0].lower() not in used] + list(self._hop.headers)
-
-    async def _receive_head(self, engine: Engine) -> ResponseHead:
+    async def _receive_head(self, stream: Stream) -> ResponseHead:
+        engine = self._engine
         while True:
             head = engine.next_head()
             if head is None:
-                engine.feed(await self._receive())
+                engine.feed(await self._receive(stream))
             elif head.status >= 200 or head.status == 101:
                 return head
 
-    async def _send(self, data: bytes) -> None:
+    async def _send(self, stream: Stream, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            sent = self._stream.try_send(view)
+            sent = stream.try_send(view)
             view = view[sent:]
-            if view and not await self._stream.wait(False, True, self._deadline):
+            if view and not await stream.wait(False, True, self._deadline):
                 raise self._late()
 
-    async def _receive(self) -> bytes:
-        while (data := self._stream.try_receive(RECEIVE_SIZE)) is None:
-            if not await self._stream.wait(True, False, self._deadline):
+    async def _receive(self, stream: Stream) -> bytes:
+        size = RECEIVE_SIZE if self._is_silent else 1
+        while (data := stream.try_receive(size)) is None:
+            if not await stream.wait(True, False, self._deadline):
                 raise self._late()
         return data
 
     def _late(self) -> ConnectTimeout:
         limit = self._timeouts.describe(self._timeouts.connect)
         return ConnectTimeout(f"The proxy {self._hop.label} did not answer within {limit}.")
+
+
+def _headers(hop: Hop, route: Route) -> Headers:
+    """The proxy's own headers win over ours; nothing of this travels inside the tunnel."""
+    ours = [(b"Host", _target(route)), (b"Accept", b"*/*")]
+    used = {name.lower() for name, _ in hop.headers}
+    return [field for field in ours if field[0].lower() not in used] + list(hop.headers)
 
 
 def _target(route: Route) -> bytes:
