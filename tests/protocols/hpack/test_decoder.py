@@ -446,6 +446,14 @@ def test_a_block_that_adds_the_same_entries_each_time() -> None:
     assert table_of(decoder)[:4] == [(b"b", b"2"), (b"a", b"1"), (b"c", b"3"), (b"b", b"2")]
 
 
+def test_a_remembered_block_that_adds_entries_moves_the_table() -> None:
+    decoder = Decoder()
+    for name in (b"a", b"b", b"a", b"b"):
+        decoder.decode(entering(name, b"1"))
+        for _ in range(2):
+            assert decoder.decode(indexed(62)).fields == ((name, b"1"),)
+
+
 def test_a_block_that_adds_entries_makes_room_for_them() -> None:
     decoder = Decoder(table_size=100)
     block = entering(b"a", b"1") + entering(b"b", b"2") + entering(b"c", b"3")

@@ -78,7 +78,7 @@ class Decoder:
         self._blocks: dict[bytes, FieldBlock] = {}
         """What blocks mean while the table does not move."""
         self._constants: dict[bytes, tuple[FieldBlock, list[Field], int]] = {}
-        """What blocks mean while the capacity does not change: with the entries they add, and their size."""
+        """What blocks always mean, with the entries that they add, and the size of these."""
         self._strings: dict[bytes, bytes] = {}
 
     def resize(self, size: int) -> None:
@@ -108,6 +108,7 @@ class Decoder:
             return self._decode(block)
         decoded, entered, size = constant
         if entered:
+            # All at once leaves what one after the other would: the newest entries, as far as they fit.
             self._blocks.clear()
             self._entries.extendleft(entered)
             self._size += size
@@ -172,12 +173,10 @@ class Decoder:
         return decoded
 
     def _remember_constant(self, block: bytes, decoded: FieldBlock, entered: list[Field]) -> None:
-        sizes = [len(name) + len(value) + ENTRY_OVERHEAD for name, value in entered]
-        if sizes and max(sizes) > self._capacity:
-            return  # It empties the table, which adding does not.
+        size = sum([len(name) + len(value) + ENTRY_OVERHEAD for name, value in entered])
         if len(self._constants) >= MAX_MEMO_COUNT:
             self._constants.clear()
-        self._constants[block] = (decoded, entered, sum(sizes))
+        self._constants[block] = (decoded, entered, size)
 
     def _find(self, index: int) -> Field:
         """An entry of the dynamic table, which begins behind the static one (RFC 7541 §2.3.3)."""
@@ -242,7 +241,6 @@ class Decoder:
                 raise HPACKError(f"The table is resized to {size}; {limit} are allowed.")
             self._capacity = size
             self._blocks.clear()
-            self._constants.clear()
             self._evict(size)
             if awaited is not None and size <= awaited:
                 awaited = None
