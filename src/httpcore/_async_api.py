@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ._bytestreams import AsyncByteStream
-from ._connections.requests import ResponseBody
+from ._connections.requests import Response
 from ._options import build_pool, keepalive_limit
 from ._proxies import ProxyOptions
 from ._requests import Router, check_chunk, origin_url, response_extensions
@@ -107,12 +107,12 @@ class AsyncConnectionPool(AsyncHTTPTransport):
         Read the stream to its end, or close it: it holds the connection. `ext["timeout"]` bounds the
         phases `pool`, `connect`, `read`, `write` and `total`; `ext["trace"]` is told about them.
         """
-        request, route = self._router.prepare(method, url, headers, stream, ext, open_source=AsyncSource)
+        request, route = self._router.prepare(method, url, headers, stream, ext, AsyncSource)
         response = await self._pool.handle(request, route)
         return (
             response.status,
             response.headers,
-            AsyncResponseStream(response.body),
+            AsyncResponseStream(response),
             response_extensions(response),
         )
 
@@ -223,7 +223,7 @@ class AsyncResponseStream(AsyncByteStream):
 
     __slots__ = ("_body", "_is_taken")
 
-    def __init__(self, body: ResponseBody) -> None:
+    def __init__(self, body: Response) -> None:
         self._body = body
         self._is_taken = False
 
@@ -248,7 +248,7 @@ class AsyncChunks:
 
     __slots__ = ("_body",)
 
-    def __init__(self, body: ResponseBody) -> None:
+    def __init__(self, body: Response) -> None:
         self._body = body
 
     def __aiter__(self) -> AsyncIterator[bytes]:

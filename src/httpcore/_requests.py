@@ -53,7 +53,6 @@ class Router:
         headers: HeaderFields | None,
         stream: object,
         ext: Extensions | None,
-        *,
         open_source: Callable[[object], Source],
     ) -> tuple[Request, Route]:
         """Check the arguments, and return the request and where it goes."""
@@ -70,25 +69,15 @@ class Router:
         timeouts, trace = UNLIMITED, None
         if ext:
             timeouts = read_timeouts(ext.get("timeout"))
-            hook = ext.get("trace")
-            trace = None if hook is None else Trace(hook)
+            if "trace" in ext and ext["trace"] is not None:
+                trace = Trace(ext["trace"])
         fields: HeaderFields = () if headers is None else headers
         if route.is_forwarded:
             target = absolute_target(route, target)
             if self.headers:
                 fields = self._merge(fields)
         body = None if stream is None else read_body(stream, open_source)
-        request = Request(
-            method,
-            target,
-            fields,
-            scheme=scheme,
-            authority=route.authority,
-            body=body,
-            timeouts=timeouts,
-            trace=trace,
-        )
-        return request, route
+        return Request(method, target, fields, scheme, route.authority, body, timeouts, trace), route
 
     def _merge(self, fields: HeaderFields) -> HeaderFields:
         """The proxy's fields whose names the request does not use, then the request's own."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ._blocking import run
 from ._bytestreams import SyncByteStream
-from ._connections.requests import ResponseBody
+from ._connections.requests import Response
 from ._options import build_pool, keepalive_limit
 from ._proxies import ProxyOptions
 from ._requests import Router, check_chunk, origin_url, response_extensions
@@ -108,12 +108,12 @@ class SyncConnectionPool(SyncHTTPTransport):
         Read the stream to its end, or close it: it holds the connection. `ext["timeout"]` bounds the
         phases `pool`, `connect`, `read`, `write` and `total`; `ext["trace"]` is told about them.
         """
-        request, route = self._router.prepare(method, url, headers, stream, ext, open_source=SyncSource)
+        request, route = self._router.prepare(method, url, headers, stream, ext, SyncSource)
         response = run(self._pool.handle(request, route))
         return (
             response.status,
             response.headers,
-            SyncResponseStream(response.body),
+            SyncResponseStream(response),
             response_extensions(response),
         )
 
@@ -224,7 +224,7 @@ class SyncResponseStream(SyncByteStream):
 
     __slots__ = ("_body", "_is_taken")
 
-    def __init__(self, body: ResponseBody) -> None:
+    def __init__(self, body: Response) -> None:
         self._body = body
         self._is_taken = False
 
@@ -237,31 +237,16 @@ class SyncResponseStream(SyncByteStream):
         if self._is_taken:
             raise RuntimeError("The response's body can be read only once.")
         self._is_taken = True
-        return SyncChunks(self._body)
+        # The iterator of `iter` costs neither an object of ours nor a `StopIteration` raised in Python.
+        return iter(self._next_chunk, b"")
+
+    def _next_chunk(self) -> bytes:
+        chunk = self._body.try_receive()
+        return run(self._body.receive()) if chunk is None else chunk
 
     def close(self) -> None:
         if not self._body.is_ended:
             run(self._body.close())
-
-
-class SyncChunks:
-    """The one iterator over a response's body."""
-
-    __slots__ = ("_body",)
-
-    def __init__(self, body: ResponseBody) -> None:
-        self._body = body
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        chunk = self._body.try_receive()
-        if chunk is None:
-            chunk = run(self._body.receive())
-        if not chunk:
-            raise StopIteration
-        return chunk
 
 
 class SyncSource:

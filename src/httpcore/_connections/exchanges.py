@@ -6,6 +6,7 @@ import enum
 import warnings
 
 from .._exceptions import ReadError, ReadTimeout, WriteTimeout
+from .._types import Headers
 from .requests import Claim, Request
 from .trace import Info
 
@@ -38,10 +39,26 @@ class Exchange:
     Each version fills in `_receive` and `fail`, and `_drop`, which gives up stream and claim without waiting.
     """
 
-    __slots__ = ("_claim", "_peer", "_request", "_served", "_stage")
+    __slots__ = (
+        "_claim",
+        "_peer",
+        "_request",
+        "_served",
+        "_stage",
+        "headers",
+        "reason",
+        "status",
+        "version",
+    )
 
     name: str
     """The version, as traces spell it."""
+
+    # The head, once it is here.
+    status: int
+    headers: Headers
+    version: str
+    reason: str | None
 
     def __init__(self, request: Request, claim: Claim, *, peer: str) -> None:
         self._stage = OPEN

@@ -12,7 +12,7 @@ cancellation, a response closed early) closes the stream first and gives up the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 
 from .._backends.base import Stream
@@ -66,28 +66,12 @@ class HTTP11Connection:
     def has_news(self) -> bool:
         return self.stream.has_news()
 
-    async def exchange(self, request: Request, claim: Claim) -> Response:
+    def exchange(self, request: Request, claim: Claim) -> Coroutine[object, object, Response]:
         """Send `request`, and return its response as soon as the head is here.
 
         The claim ends with the response: when its body was read to the end, or closed.
         """
-        exchange = HTTP11Exchange(self, request, claim)
-        try:
-            if exchange.begin():
-                head = await exchange.receive_head()
-            else:
-                head = await exchange.upload()
-            exchange.begin_body()
-        except BaseException as exc:
-            exchange.fail(exc)
-            raise
-        return Response(
-            head.status,
-            head.headers,
-            version=_VERSIONS[head.version],
-            reason=head.reason.decode("latin-1"),
-            body=exchange,
-        )
+        return HTTP11Exchange(self, request, claim).run()
 
     def close(self) -> None:
         # A stream that has a way to say goodbye says it in one attempt.
@@ -140,10 +124,34 @@ class HTTP11Exchange(Exchange):
 
     # The head.
 
-    def begin(self) -> bool:
+    async def run(self) -> Response:
+        """Send the request, and listen until a final head is here."""
+        stream = self._stream
+        timeouts = self._request.timeouts
+        head: ResponseHead | None = None
+        try:
+            if not self._begin():
+                head = await self._upload_all()
+            # `_receive_head`, without the price of one more coroutine.
+            while head is None:
+                # Just after sending nothing is here yet: a look before the wait is a wasted system call.
+                if not await stream.wait(True, False, timeouts.deadline(timeouts.read)):
+                    raise self._late(ReadTimeout, "No response", timeouts.read)
+                head = self._hear()
+            self._begin_body()
+        except BaseException as exc:
+            self.fail(exc)
+            raise
+        self.status = head.status
+        self.headers = head.headers
+        self.version = _VERSIONS[head.version]
+        self.reason = head.reason.decode("latin-1")
+        return self
+
+    def _begin(self) -> bool:
         """Check what can be checked before a byte is written, and send what goes out in one piece.
 
-        `False`: there is more to it, which is `upload`'s part.
+        `False`: there is more to it, which is `_upload_all`'s part.
         """
         request = self._request
         engine = self._engine
@@ -179,26 +187,6 @@ class HTTP11Exchange(Exchange):
         self._upload = Upload(self._stream, engine, head, withheld=withheld, body=body)
         return head
 
-    async def receive_head(self) -> ResponseHead:
-        """Listen until a final head is here."""
-        stream = self._stream
-        timeouts = self._request.timeouts
-        try:
-            while True:
-                # Just after sending nothing is here yet: a look before the wait is a wasted system call.
-                if not await stream.wait(True, False, timeouts.deadline(timeouts.read)):
-                    raise self._late(ReadTimeout, "No response", timeouts.read)
-                head = self._hear()
-                if head is not None:
-                    return head
-        except (ReadError, RemoteProtocolError) as exc:
-            # A peer that closes on a request may have said why, if only with a TLS alert (RFC 8446 §4.6.2);
-            # if all there is to see is that it is gone, the first error counts.
-            is_mere_end = isinstance(exc, RemoteProtocolError) or isinstance(exc.__cause__, ConnectionError)
-            if self._upload is not None and self._upload.error is not None and is_mere_end:
-                raise self._upload.error from exc
-            raise
-
     def _hear(self) -> ResponseHead | None:
         """Take what has arrived; a final head, if it is complete."""
         data = self._stream.try_receive(RECEIVE_SIZE)
@@ -223,7 +211,7 @@ class HTTP11Exchange(Exchange):
 
     # The upload.
 
-    async def upload(self) -> ResponseHead:
+    async def _upload_all(self) -> ResponseHead:
         """Send what did not go out at once, and listen until a final head is here."""
         upload = self._upload
         request = self._request
@@ -231,12 +219,31 @@ class HTTP11Exchange(Exchange):
         if request.trace is not None:
             head = await self._upload_traced(upload, request.trace)
         else:
-            head = await self._upload_rest(upload) or await self.receive_head()
+            head = await self._upload_rest(upload) or await self._receive_head()
         if upload.is_running and (head.status >= 300 or self._engine.wants_close):
             upload.stop()
         if upload.is_torn and request.body is not None:
             await request.body.close()
         return head
+
+    async def _receive_head(self) -> ResponseHead:
+        """Listen until a final head is here, after an upload."""
+        stream = self._stream
+        timeouts = self._request.timeouts
+        try:
+            while True:
+                if not await stream.wait(True, False, timeouts.deadline(timeouts.read)):
+                    raise self._late(ReadTimeout, "No response", timeouts.read)
+                head = self._hear()
+                if head is not None:
+                    return head
+        except (ReadError, RemoteProtocolError) as exc:
+            # A peer that closes on a request may have said why, if only with a TLS alert (RFC 8446 §4.6.2);
+            # if all there is to see is that it is gone, the first error counts.
+            is_mere_end = isinstance(exc, RemoteProtocolError) or isinstance(exc.__cause__, ConnectionError)
+            if self._upload is not None and self._upload.error is not None and is_mere_end:
+                raise self._upload.error from exc
+            raise
 
     async def _upload_traced(self, upload: Upload, trace: Trace) -> ResponseHead:
         head: ResponseHead | None
@@ -248,7 +255,7 @@ class HTTP11Exchange(Exchange):
         await trace.run("http11.send_request_headers", info, send_head)
         head = await trace.run("http11.send_request_body", info, self._upload_rest, upload)
         if head is None:
-            head = await trace.run("http11.receive_response_headers", info, self.receive_head)
+            head = await trace.run("http11.receive_response_headers", info, self._receive_head)
         for interim in self._interim or ():
             await trace.emit("http11.receive_interim_headers.complete", {"return_value": interim})
         await trace.emit("http11.receive_response_body.started", info)
@@ -293,7 +300,7 @@ class HTTP11Exchange(Exchange):
 
     # The body.
 
-    def begin_body(self) -> None:
+    def _begin_body(self) -> None:
         """The head is here; if that is all, the exchange is over."""
         if self._upload is not None and self._upload.is_running:
             return

@@ -186,7 +186,11 @@ class HTTP2Connection:
         except BaseException as exc:
             exchange.fail(exc)
             raise
-        return Response(head.status, head.headers, version="HTTP/2", reason=None, body=exchange)
+        exchange.status = head.status
+        exchange.headers = head.headers
+        exchange.version = "HTTP/2"
+        exchange.reason = None
+        return exchange
 
     def close(self) -> None:
         """Say goodbye in one attempt that does not wait (RFC 9113 §6.8), and fail what still runs."""

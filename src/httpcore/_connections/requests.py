@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Coroutine
 from typing import Protocol
 
 from .._types import HeaderFields
@@ -92,7 +93,6 @@ class Request:
         method: bytes,
         target: bytes,
         headers: HeaderFields,
-        *,
         scheme: bytes,
         authority: bytes,
         body: RequestBody | None,
@@ -161,8 +161,15 @@ NOBODY: Keeper = _Nobody()
 """Keeps connections that are just being opened."""
 
 
-class ResponseBody(Protocol):
-    """The response half of an exchange, as the interfaces read it."""
+class Response(Protocol):
+    """What came back: the head, and the body still to be read."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    """A list of the caller's own."""
+    version: str
+    reason: str | None
+    """`None` where there is no such thing."""
 
     @property
     def is_ended(self) -> bool:
@@ -181,27 +188,6 @@ class ResponseBody(Protocol):
         """End the exchange where it is; idempotent."""
 
 
-class Response:
-    """What came back: the head, and the body still to be read."""
-
-    __slots__ = ("body", "headers", "reason", "status", "version")
-
-    def __init__(
-        self,
-        status: int,
-        headers: list[tuple[bytes, bytes]],
-        *,
-        version: str,
-        reason: str | None,
-        body: ResponseBody,
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self.version = version
-        self.reason = reason
-        self.body = body
-
-
 class Connection(Protocol):
     """An open connection, whatever its protocol."""
 
@@ -217,7 +203,8 @@ class Connection(Protocol):
     def has_news(self) -> bool:
         """Whether `is_ready` should not be trusted before the loop has had a look round."""
 
-    async def exchange(self, request: Request, claim: Claim) -> Response: ...
+    def exchange(self, request: Request, claim: Claim) -> Coroutine[object, object, Response]:
+        """Send `request`, and return its response as soon as the head is here."""
 
     def close(self) -> None:
         """Close in good order what can be closed without waiting, and abort the rest; idempotent."""
