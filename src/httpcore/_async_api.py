@@ -107,8 +107,8 @@ class AsyncConnectionPool(AsyncHTTPTransport):
         Read the stream to its end, or close it: it holds the connection. `ext["timeout"]` bounds the
         phases `pool`, `connect`, `read`, `write` and `total`; `ext["trace"]` is told about them.
         """
-        request, route = self._router.prepare(method, url, headers, stream, ext, AsyncSource)
-        response = await self._pool.handle(request, route)
+        request = self._router.prepare(method, url, headers, stream, ext, AsyncSource)
+        response = await self._pool.handle(request)
         return (
             response.status,
             response.headers,

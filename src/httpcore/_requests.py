@@ -54,8 +54,8 @@ class Router:
         stream: object,
         ext: Extensions | None,
         open_source: Callable[[object], Source],
-    ) -> tuple[Request, Route]:
-        """Check the arguments, and return the request and where it goes."""
+    ) -> Request:
+        """Check the arguments, and return the request."""
         try:
             scheme, host, port, target = url
             route = self._known[scheme, host, port]
@@ -77,7 +77,7 @@ class Router:
             if self.headers:
                 fields = self._merge(fields)
         body = None if stream is None else read_body(stream, open_source)
-        return Request(method, target, fields, scheme, route.authority, body, timeouts, trace), route
+        return Request(method, target, fields, route, body, timeouts, trace)
 
     def _merge(self, fields: HeaderFields) -> HeaderFields:
         """The proxy's fields whose names the request does not use, then the request's own."""

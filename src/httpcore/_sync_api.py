@@ -108,8 +108,8 @@ class SyncConnectionPool(SyncHTTPTransport):
         Read the stream to its end, or close it: it holds the connection. `ext["timeout"]` bounds the
         phases `pool`, `connect`, `read`, `write` and `total`; `ext["trace"]` is told about them.
         """
-        request, route = self._router.prepare(method, url, headers, stream, ext, SyncSource)
-        response = run(self._pool.handle(request, route))
+        request = self._router.prepare(method, url, headers, stream, ext, SyncSource)
+        response = run(self._pool.handle(request))
         return (
             response.status,
             response.headers,

@@ -73,7 +73,8 @@ class HTTP2Exchange(Exchange):
     async def run(self) -> http2.ResponseHead:
         """Send, and listen until a final head is here."""
         request = self._request
-        fields = http2.prepare_fields(request.method, request.scheme, request.authority, request.headers)
+        route = request.route
+        fields = http2.prepare_fields(request.method, route.scheme, route.authority, request.headers)
         if self._connection.is_congested:
             await self._wait_for_room()
         if request.trace is not None:

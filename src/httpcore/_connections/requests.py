@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Protocol
 
 from .._types import HeaderFields
+from .routes import Route
 from .timeouts import Timeouts
 from .trace import Trace
 
@@ -86,15 +87,14 @@ class RequestBody:
 class Request:
     """What goes to the peer. `headers` go out as they are; nothing is added."""
 
-    __slots__ = ("authority", "body", "headers", "method", "scheme", "target", "timeouts", "trace")
+    __slots__ = ("body", "headers", "method", "route", "target", "timeouts", "trace")
 
     def __init__(
         self,
         method: bytes,
         target: bytes,
         headers: HeaderFields,
-        scheme: bytes,
-        authority: bytes,
+        route: Route,
         body: RequestBody | None,
         timeouts: Timeouts,
         trace: Trace | None,
@@ -102,8 +102,7 @@ class Request:
         self.method = method
         self.target = target
         self.headers = headers
-        self.scheme = scheme
-        self.authority = authority
+        self.route = route
         self.body = body
         self.timeouts = timeouts
         self.trace = trace

@@ -59,9 +59,19 @@ class Claim(Ticket[Connection]):
     # What is posted twice has no effect, what is not posted at all is lost: so post first, mark second.
 
     def release(self) -> None:
-        if not self._is_ended:
-            self._pool.release(self)
-            self._is_ended = True
+        if self._is_ended:
+            return
+        pool = self._pool
+        ledger = pool.ledger
+        if pool._mail or pool._lock.locked():
+            pool.post(ledger.release, self)
+        else:
+            # Nobody is at the post, so this needs no note, and one that is cut short needs none either: then
+            # the exchange discards its claim.
+            with pool._lock: ledger.release(self, monotonic())  # fmt: skip  # noqa: E701
+            if pool._has_work():
+                pool._settle()
+        self._is_ended = True
 
     def discard(self, *, foreign: bool = False) -> None:
         if not self._is_ended:
@@ -116,7 +126,7 @@ class Pool:
 
     # Requests.
 
-    async def handle(self, request: Request, route: Route) -> Response:
+    async def handle(self, request: Request) -> Response:
         """Serve one request. The response's body holds the connection from here on."""
         replays = 0
         has_met_dead = False
@@ -124,10 +134,10 @@ class Pool:
             claim = Claim(self)
             was_reused = True
             try:
-                connection = self._try_connect(claim, route)
+                connection = self._try_connect(claim, request.route)
                 if connection is None:
                     was_reused = False
-                    connection = await self._connect(claim, route, request.timeouts, request.trace)
+                    connection = await self._connect(claim, request.route, request.timeouts, request.trace)
                     assert claim.place is not None
                     was_reused = claim.place.uses > 1
                 return await connection.exchange(request, claim)
@@ -179,7 +189,9 @@ class Pool:
         connection = None if place is None else place.connection
         if connection is None or not connection.is_ready():
             return None
-        return None if self._may_have_missed(claim, connection, now) else connection
+        if self._loop is not None and self._may_have_missed(claim, connection, now):
+            return None
+        return connection
 
     async def _connect(
         self, claim: Claim, route: Route, timeouts: Timeouts, trace: Trace | None
@@ -217,9 +229,7 @@ class Pool:
     def _may_have_missed(self, claim: Claim, connection: Connection, now: float) -> bool:
         """Whether a loop that was kept busy has yet to deliver something to an idle connection."""
         place = claim.place
-        if self._loop is None or place is None or now - place.idle_since <= BRIEF:
-            return False
-        return connection.has_news()
+        return place is not None and now - place.idle_since > BRIEF and connection.has_news()
 
     async def _wait(
         self,
@@ -281,19 +291,6 @@ class Pool:
             with self._lock: self._empty_post()  # fmt: skip  # noqa: E701
         if self._has_work():
             self._settle(foreign=foreign)
-
-    def release(self, claim: Claim) -> None:
-        """Post a claim's release; where nobody is at the post, it needs no note.
-
-        A release that is cut short needs none either: the exchange then discards its claim.
-        """
-        ledger = self.ledger
-        if self._mail or self._lock.locked():
-            self.post(ledger.release, claim)
-            return
-        with self._lock: ledger.release(claim, monotonic())  # fmt: skip  # noqa: E701
-        if self._mail or ledger.granted or ledger.doomed or self._is_watched:
-            self._settle()
 
     def _has_work(self) -> bool:
         """Whether there is more to do than what most requests leave behind: nothing."""

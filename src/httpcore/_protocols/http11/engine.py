@@ -72,6 +72,11 @@ _HEAD, _LENGTH, _CHUNKED, _COMPLETE = Stage.HEAD, Stage.LENGTH, Stage.CHUNKED, S
 _FRAMED_BY_LENGTH, _FRAMED_BY_CHUNKS = Framing.LENGTH, Framing.CHUNKED
 
 
+_STATUSES_APART = frozenset((101, 204, 304))
+_METHODS_APART = frozenset((b"HEAD", b"CONNECT"))
+"""What the framing of a response may depend on besides its fields."""
+
+
 class Engine:
     """One connection, and the exchanges that follow one another on it.
 
@@ -81,6 +86,7 @@ class Engine:
     """
 
     __slots__ = (
+        "_asks_close",
         "_at",
         "_chunks",
         "_data",
@@ -114,6 +120,7 @@ class Engine:
         # The request.
         self._method = b""
         self._request: RequestFields | None = None
+        self._asks_close = False
         self.is_request_complete = True
         """Whether the request has been framed to its end."""
         self._unsent = 0
@@ -150,6 +157,7 @@ class Engine:
             self._refuse_request()
         self._method = method
         self._request = request
+        self._asks_close = request.asks_close
         self._unsent = request.length
         # A request without a body ends with its head, and needs no `finish_body`.
         self.is_request_complete = request.length == 0
@@ -321,18 +329,12 @@ class Engine:
 
     def _begin_body(self, head: ResponseHead, status: int) -> None:
         """Decide how the body is delimited: RFC 9112 §6.3."""
-        method = self._method
-        request = self._request
         self.wants_close = head.says_close
-        self._may_persist = head.may_persist and (request is None or not request.asks_close)
-        # Whatever follows a switch of protocols or the opening of a tunnel is no body (rule 2).
-        if status == 101 or (method == b"CONNECT" and status < 300):
-            self._stage = Stage.RAW
-        # There is no body, whatever the fields say (rule 1).
-        elif status == 204 or status == 304 or method == b"HEAD":
-            self._complete()
+        self._may_persist = head.may_persist and not self._asks_close
+        if (status in _STATUSES_APART or self._method in _METHODS_APART) and self._begin_no_body(status):
+            return
         # The fields decide (rules 3 to 8).
-        elif head.framing is _FRAMED_BY_LENGTH:
+        if head.framing is _FRAMED_BY_LENGTH:
             self._missing = head.length
             self._stage = _LENGTH
             if not head.length:
@@ -347,6 +349,17 @@ class Engine:
             self._stage = Stage.UNTIL_CLOSE
         else:
             self._fail(head.fault)
+
+    def _begin_no_body(self, status: int) -> bool:
+        # Whatever follows a switch of protocols or the opening of a tunnel is no body (rule 2).
+        if status == 101 or (self._method == b"CONNECT" and status < 300):
+            self._stage = Stage.RAW
+            return True
+        # There is no body, whatever the fields say (rule 1).
+        if status == 204 or status == 304 or self._method == b"HEAD":
+            self._complete()
+            return True
+        return False
 
     def next_data(self) -> bytes | None:
         """The next piece of the body; `None` until there is one, `b""` when there is no more. RFC 9112 §7.
