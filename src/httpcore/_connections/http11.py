@@ -165,9 +165,10 @@ class HTTP11Exchange(Exchange):
                 self._upload = Upload(self._stream, engine, b"")
                 self._upload.fail(exc)
                 return False
-            self._is_sent = sent > 0
             if sent == len(first):
+                self._is_sent = True
                 return True
+            self._is_sent = sent > 0
             first = first[sent:]
         if self._upload is None:
             self._upload = Upload(self._stream, engine, first)
@@ -198,7 +199,7 @@ class HTTP11Exchange(Exchange):
         engine.feed(data)
         while True:
             head = engine.next_head()
-            if head is None or head.status >= 200 or head.status == 101:
+            if head is None or head.is_final:
                 return head
             self._interim = [*(self._interim or ()), head]
 

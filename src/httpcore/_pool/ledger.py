@@ -121,12 +121,14 @@ class Ticket(Generic[C]):
 
     __slots__ = ("is_waiting", "origin", "passed_over", "place", "waiting_since")
 
+    # Set when a place is asked for, and when there is none: most requests are never in a queue.
+    origin: Origin[C]
+    waiting_since: float
+    passed_over: int
+
     def __init__(self) -> None:
-        self.origin: Origin[C] | None = None
         self.place: Place[C] | None = None
         self.is_waiting = False
-        self.waiting_since = 0.0
-        self.passed_over = 0
 
 
 class Ledger(Generic[C]):
@@ -430,7 +432,6 @@ class Ledger(Generic[C]):
         while self.waiting:
             ticket = self._oldest()
             origin = ticket.origin
-            assert origin is not None
             if not self._may_dial(origin):
                 del self.waiting[ticket]
                 origin.aside[ticket] = None
@@ -462,19 +463,18 @@ class Ledger(Generic[C]):
 
     def _enqueue(self, ticket: Ticket[C], now: float) -> None:
         origin = ticket.origin
-        assert origin is not None
         self.origins[origin.key] = origin
         ticket.is_waiting = True
         ticket.waiting_since = now
+        ticket.passed_over = 0
         (self.waiting if self._may_dial(origin) else origin.aside)[ticket] = None
         origin.waiters[ticket] = None
 
     def _dequeue(self, ticket: Ticket[C]) -> None:
         ticket.is_waiting = False
         self.waiting.pop(ticket, None)
-        if ticket.origin is not None:
-            ticket.origin.waiters.pop(ticket, None)
-            ticket.origin.aside.pop(ticket, None)
+        ticket.origin.waiters.pop(ticket, None)
+        ticket.origin.aside.pop(ticket, None)
 
     def _grant(self, ticket: Ticket[C], now: float) -> None:
         """Have a ticket woken that was just given its place."""
@@ -520,8 +520,8 @@ class Ledger(Generic[C]):
 
     # Origins and indexes.
 
-    def _forget(self, origin: Origin[C] | None) -> None:
-        if origin is None or origin.places or origin.waiters:
+    def _forget(self, origin: Origin[C]) -> None:
+        if origin.places or origin.waiters:
             return
         if self.origins.get(origin.key) is origin:
             del self.origins[origin.key]
@@ -536,7 +536,7 @@ class Ledger(Generic[C]):
         tickets = [*self.waiting, *(t for origin in self.origins.values() for t in origin.waiters)]
         places = [place for place in self.places if place.phase is not Phase.GONE]
         origins = {place.origin: None for place in places}
-        origins.update((ticket.origin, None) for ticket in tickets if ticket.origin is not None)
+        origins.update((ticket.origin, None) for ticket in tickets)
         for origin in origins:
             origin.places.clear()
             origin.available.clear()
@@ -554,7 +554,7 @@ class Ledger(Generic[C]):
                 ticket.is_waiting = False
                 if ticket not in self.granted:
                     self.granted.append(ticket)
-            elif ticket.is_waiting and ticket.origin is not None:
+            elif ticket.is_waiting:
                 ticket.place = None
                 ticket.origin.waiters[ticket] = ticket.origin.aside[ticket] = None
         for origin in origins:

@@ -46,11 +46,8 @@ class Claim(Ticket[Connection]):
 
     def __init__(self, pool: Pool) -> None:
         # What `Ticket` sets, without the call: there is one of these for every request.
-        self.origin = None
         self.place = None
         self.is_waiting = False
-        self.waiting_since = 0.0
-        self.passed_over = 0
         self._pool = pool
         self._is_ended = False
         self.parker: Parker | None = None
@@ -69,7 +66,7 @@ class Claim(Ticket[Connection]):
             # Nobody is at the post, so this needs no note, and one that is cut short needs none either: then
             # the exchange discards its claim.
             with pool._lock: ledger.release(self, monotonic())  # fmt: skip  # noqa: E701
-            if pool._has_work():
+            if pool._mail or ledger.doomed or ledger.granted or pool._is_watched:
                 pool._settle()
         self._is_ended = True
 
@@ -289,13 +286,8 @@ class Pool:
         self._mail.append((operation, subjects))
         if not self._lock.locked():
             with self._lock: self._empty_post()  # fmt: skip  # noqa: E701
-        if self._has_work():
+        if self._mail or self.ledger.doomed or self.ledger.granted or self._is_watched:
             self._settle(foreign=foreign)
-
-    def _has_work(self) -> bool:
-        """Whether there is more to do than what most requests leave behind: nothing."""
-        ledger = self.ledger
-        return bool(self._mail or ledger.doomed or ledger.granted or self._is_watched)
 
     def _settle(self, *, foreign: bool = False) -> None:
         """Empty the post, close what the ledger doomed, wake whom it granted a place."""

@@ -300,17 +300,20 @@ class Engine:
     def _accept(self, head: ResponseHead, end: int) -> ResponseHead:
         """Take a head that reaches to `end`, if the heads of this response are still within their limits."""
         size = end - self._at
-        self._advance(end)
-        status = head.status
+        if end < len(self._data):
+            self._at = end
+        else:
+            self._data = b""
+            self._at = 0
         if (
-            status < 200
-            or self._head_size
+            self._head_size
             or size > self._plain_size
             or len(head.fields) > self._limits.field_count
+            or not head.is_final
         ):
             self._check_heads(head, size)
-        if status >= 200 or status == 101:
-            self._begin_body(head, status)
+        if head.is_final:
+            self._begin_body(head, head.status)
         return head
 
     def _check_heads(self, head: ResponseHead, size: int) -> None:
@@ -322,7 +325,7 @@ class Engine:
             self._fail(f"The response heads are larger than {limits.head_size} bytes.")
         if self._field_count > limits.field_count:
             self._fail(f"The response heads have more than {limits.field_count} fields.")
-        if head.status < 200 and head.status != 101:
+        if not head.is_final:
             self._interim_count += 1
             if self._interim_count > limits.interim_count:
                 self._fail(f"The peer sent more than {limits.interim_count} interim responses.")
@@ -368,7 +371,16 @@ class Engine:
         """
         stage = self._stage
         if stage is _LENGTH:
-            return self._next_counted()
+            data = self._data
+            at = self._at
+            if at + self._missing != len(data):
+                return self._next_counted()
+            # The usual case: all that is missing is here, and nothing else.
+            self._data = b""
+            self._at = 0
+            self._stage = _COMPLETE
+            self.is_complete = True
+            return bytes(data[at:])
         if stage is _CHUNKED:
             return self._next_chunks()
         if stage is _COMPLETE:
@@ -380,20 +392,13 @@ class Engine:
     def _next_counted(self) -> bytes | None:
         data = self._data
         at = self._at
-        end = at + self._missing
-        if end == len(data):
-            # The usual case: all that is missing is here, and nothing else.
-            self._data = b""
-            self._at = 0
-            self._complete()
-            return bytes(data[at:])
         if not data:
             if self._is_ended:
                 self._fail(
                     f"The peer closed the connection {self._missing} bytes before the end of the body."
                 )
             return None
-        piece = bytes(data[at:end])
+        piece = bytes(data[at : at + self._missing])
         self._missing -= len(piece)
         self._advance(at + len(piece))
         if not self._missing:

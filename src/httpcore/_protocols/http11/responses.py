@@ -42,6 +42,7 @@ class ResponseHead:
         "fault",
         "fields",
         "framing",
+        "is_final",
         "length",
         "may_persist",
         "reason",
@@ -52,6 +53,7 @@ class ResponseHead:
 
     def __init__(self, status_line: _StatusLine, fields: list[Field], framing_fields: list[Field]) -> None:
         self.status, self.version, self.reason = status_line
+        self.is_final = self.status >= 200 or self.status == 101
         self.fields = tuple(fields)
         lengths: list[bytes] = []
         codings: list[bytes] = []
