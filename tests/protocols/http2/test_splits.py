@@ -27,12 +27,11 @@ from .driver import settings as settings_frame
 
 Field = tuple[bytes, bytes]
 
-# What a server says when nothing goes wrong, and now and then what it should not.
-own_ids = st.sampled_from([1, 3, 5])
-any_ids = st.sampled_from([1, 3, 5, 7, 7, 0, 2, 9])
 contents = st.one_of(st.binary(max_size=40), st.integers(0, 2000).map(bytes))
+paddings = st.one_of(st.none(), st.none(), st.integers(0, 255))
 good_fields = st.lists(st.sampled_from([(b"a", b"b"), (b"x-y", b"z" * 50), (b"x", b"")]), max_size=3)
 bad_fields = st.lists(st.sampled_from([(b"content-length", b"40"), (b"BAD", b""), (b"a", b" ")]), max_size=2)
+any_ids = st.sampled_from([1, 3, 5, 7, 7, 0, 2, 9])
 
 
 def head(stream_id: int, fields: list[Field], status: bytes | None, ends: bool) -> bytes:
@@ -51,17 +50,33 @@ def body_part(stream_id: int, content: bytes, ends: bool, padding: int | None) -
     return data(stream_id, content, ends=ends, padding=padding)
 
 
-paddings = st.one_of(st.none(), st.none(), st.integers(0, 255))
-likely = st.one_of(
-    st.builds(head, own_ids, good_fields, st.sampled_from([b"200", b"200", b"103"]), st.just(False)),
-    st.builds(long_head, own_ids, good_fields, st.integers(0, 3)),
-    st.builds(body_part, own_ids, contents, st.just(False), paddings),
-    st.builds(body_part, own_ids, contents, st.just(False), paddings),
-    st.builds(body_part, own_ids, contents, st.sampled_from([False, False, True]), paddings),
-    st.builds(head, own_ids, good_fields, st.none(), st.just(True)),
-    st.builds(window_update, st.sampled_from([0, 1, 3, 5]), st.sampled_from([1, 70_000])),
-    st.builds(ping, st.binary(min_size=8, max_size=8), flags=st.sampled_from([0, ACK])),
-    st.builds(settings_frame, st.lists(st.sampled_from([(4, 50), (4, 20_000), (1, 0), (3, 2)]), max_size=3)),
+def responses(stream_id: int) -> st.SearchStrategy[list[bytes]]:
+    """What a server says to one request when nothing goes wrong, or the beginning of it."""
+    i = st.just(stream_id)
+    interim = st.lists(st.builds(head, i, good_fields, st.just(b"103"), st.just(False)), max_size=2)
+    final = st.one_of(
+        st.builds(head, i, good_fields, st.just(b"200"), st.just(False)),
+        st.builds(long_head, i, good_fields, st.integers(0, 3)),
+    )
+    parts = st.lists(st.builds(body_part, i, contents, st.just(False), paddings), max_size=5)
+    end = st.one_of(
+        st.just(b""),
+        st.builds(body_part, i, contents, st.just(True), paddings),
+        st.builds(head, i, good_fields, st.none(), st.just(True)),
+    )
+    return st.builds(lambda a, b, c, d: [*a, b, *c, d], interim, final, parts, end)
+
+
+chatter = st.lists(
+    st.one_of(
+        st.builds(window_update, st.sampled_from([0, 5]), st.sampled_from([1, 70_000])),
+        st.builds(ping, st.binary(min_size=8, max_size=8), flags=st.sampled_from([0, ACK])),
+        st.builds(
+            settings_frame, st.lists(st.sampled_from([(4, 50), (4, 20_000), (1, 0), (3, 2)]), max_size=3)
+        ),
+        st.builds(body_part, st.just(7), contents, st.just(False), paddings),
+    ),
+    max_size=4,
 )
 unlikely = st.one_of(
     st.builds(head, any_ids, bad_fields, st.sampled_from([b"200", b"204", None, b"x"]), st.booleans()),
@@ -85,7 +100,17 @@ unlikely = st.one_of(
         any_ids,
     ),
 )
-frames = st.one_of(likely, likely, likely, likely, likely, likely, likely, unlikely)
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[bytes]:
+    """Frames of several streams, interleaved; every other time with something among them that is wrong."""
+    scripts = [draw(responses(1)), draw(responses(3)), draw(responses(5)), draw(chatter)]
+    order = draw(st.permutations([number for number, script in enumerate(scripts) for _ in script]))
+    wires = [scripts[number].pop(0) for number in order]
+    for wrong in draw(st.one_of(st.just([]), st.lists(unlikely, min_size=1, max_size=2))):
+        wires.insert(draw(st.integers(0, len(wires))), wrong)
+    return [wire for wire in wires if wire]
 
 
 @dataclass
@@ -146,7 +171,7 @@ def check(engine: Engine, news: list[Stream]) -> None:
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(frames, max_size=25), st.data(), st.booleans())
+@given(conversations(), st.data(), st.booleans())
 def test_any_frames_in_any_pieces(wires: list[bytes], draw: st.DataObject, ends: bool) -> None:
     wire = b"".join(wires)
     whole = read([wire] if wire else [], ends=ends)
