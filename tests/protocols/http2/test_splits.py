@@ -170,7 +170,7 @@ def check(engine: Engine, news: list[Stream]) -> None:
     assert (engine.failure is None) or not engine.streams
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(conversations(), st.data(), st.booleans())
 def test_any_frames_in_any_pieces(wires: list[bytes], draw: st.DataObject, ends: bool) -> None:
     wire = b"".join(wires)

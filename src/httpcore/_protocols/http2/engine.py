@@ -37,6 +37,7 @@ from .frames import (
     Fault,
     describe_code,
     describe_fault,
+    describe_frame,
     pack_frame,
     pack_header,
     pack_reset,
@@ -540,13 +541,11 @@ class Engine:
         if size > OUR_FRAME_LIMIT:
             raise Fault(
                 ErrorCode.FRAME_SIZE_ERROR,
-                f"a {frames.describe_kind(kind)} frame of {size} bytes, where {OUR_FRAME_LIMIT} are allowed",
+                f"{describe_frame(kind)} of {size} bytes, where {OUR_FRAME_LIMIT} are allowed",
             )
         if self._block_id and (kind != frames.CONTINUATION or stream_id != self._block_id):
             # RFC 9113 §6.10.
-            raise Fault(
-                ErrorCode.PROTOCOL_ERROR, f"a {frames.describe_kind(kind)} frame within a block of fields"
-            )
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"{describe_frame(kind)} within a block of fields")
 
     def _note_useless(self, price: int = _USELESS) -> None:
         """Raises `Fault` if there are too many."""
@@ -617,13 +616,11 @@ class Engine:
     def _check_known(self, kind: int, stream_id: int) -> None:
         """RFC 9113 §5.1.1: the odd ids below `_next_id` are ours, and the peer opens none."""
         if not stream_id:
-            raise Fault(
-                ErrorCode.PROTOCOL_ERROR, f"a {frames.describe_kind(kind)} frame that belongs to no stream"
-            )
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"{describe_frame(kind)} that belongs to no stream")
         if stream_id >= self._next_id or not stream_id & 1:
             raise Fault(
                 ErrorCode.PROTOCOL_ERROR,
-                f"a {frames.describe_kind(kind)} frame on stream {stream_id}, which was never opened",
+                f"{describe_frame(kind)} on stream {stream_id}, which was never opened",
             )
 
     def _note_late(self, kind: int, stream_id: int, size: int = 0) -> None:
@@ -639,13 +636,13 @@ class Engine:
                 return
             raise Fault(
                 ErrorCode.STREAM_CLOSED,
-                f"a {frames.describe_kind(kind)} frame on stream {stream_id}, which has ended",
+                f"{describe_frame(kind)} on stream {stream_id}, which has ended",
             )
         if expected < 0:
             self._resets[stream_id] = ~expected
             raise Fault(
                 ErrorCode.STREAM_CLOSED,
-                f"a {frames.describe_kind(kind)} frame on a stream that the peer has reset",
+                f"{describe_frame(kind)} on a stream that the peer has reset",
                 stream_id=stream_id,
             )
         if size > expected:
@@ -739,7 +736,8 @@ class Engine:
             block = self._decoder.decode(encoded)
         except HPACKError as exc:
             raise Fault(
-                ErrorCode.COMPRESSION_ERROR, f"a block of fields that cannot be decoded, {exc}"
+                ErrorCode.COMPRESSION_ERROR,
+                f"a block of fields that cannot be decoded: {str(exc).rstrip('.')}",
             ) from exc
         stream = self.streams.get(stream_id)
         if stream is None:
@@ -971,13 +969,13 @@ def _check_size(kind: int, payload: bytes, size: int) -> None:
     if len(payload) != size:
         raise Fault(
             ErrorCode.FRAME_SIZE_ERROR,
-            f"a {frames.describe_kind(kind)} frame of {len(payload)} bytes instead of {size}",
+            f"{describe_frame(kind)} of {len(payload)} bytes instead of {size}",
         )
 
 
 def _check_connection_frame(kind: int, stream_id: int) -> None:
     if stream_id:
-        raise Fault(ErrorCode.PROTOCOL_ERROR, f"a {frames.describe_kind(kind)} frame on stream {stream_id}")
+        raise Fault(ErrorCode.PROTOCOL_ERROR, f"{describe_frame(kind)} on stream {stream_id}")
 
 
 def _describe_reset(stream: Stream, code: int) -> str:

@@ -71,8 +71,9 @@ def describe_code(code: int) -> str:
         return f"unknown error code {code:#x}"
 
 
-def describe_kind(kind: int) -> str:
-    return NAMES.get(kind, f"unknown ({kind:#x})")
+def describe_frame(kind: int) -> str:
+    name = NAMES.get(kind)
+    return f"a frame of the unknown type {kind:#x}" if name is None else f"a {name} frame"
 
 
 _pack = struct.Struct(">IBI").pack
