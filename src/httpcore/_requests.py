@@ -9,6 +9,8 @@ from ._connections.requests import Request, RequestBody, Response, Source
 from ._connections.routes import Hop, Route
 from ._connections.timeouts import UNLIMITED, read_timeouts
 from ._connections.trace import Trace
+from ._protocols.fields import find_name
+from ._protocols.http11 import KeptFields
 from ._types import URL, Extensions, HeaderFields
 from ._urls import absolute_target, authority, check_url, direct_route, proxied_route
 
@@ -16,8 +18,10 @@ REMEMBERED_ROUTES = 10_000
 """Routes kept so that the next request to the same origin need not be checked again."""
 
 
-REMEMBERED_NAMES = 1000
-"""Sets of names for which it is known which of the proxy's fields go with them."""
+REMEMBERED_FIELDS = 1000
+"""Lists of fields kept together with those of a proxy; a list has up to `REMEMBERED_SIZE` bytes."""
+
+REMEMBERED_SIZE = 1024
 
 
 class Router:
@@ -31,8 +35,7 @@ class Router:
         """The schemes that the proxy is asked to forward instead of tunnelling."""
         self.headers = headers
         self._known: dict[tuple[bytes, bytes, int | None], Route] = {}
-        # By names alone: a request's values may be secret, and are kept nowhere.
-        self._unused: dict[tuple[bytes, ...], HeaderFields] = {}
+        self._merged: dict[HeaderFields, KeptFields] = {}
 
     def route(self, url: URL) -> Route:
         """The route of a URL; `UnsupportedProtocol` or `LocalProtocolError` if there is none."""
@@ -81,15 +84,30 @@ class Router:
 
     def _merge(self, fields: HeaderFields) -> HeaderFields:
         """The proxy's fields whose names the request does not use, then the request's own."""
-        names = tuple([name for name, _ in fields])
-        unused = self._unused.get(names)
-        if unused is None:
-            lowered = {name.lower() for name in names}
-            unused = [field for field in self.headers if field[0].lower() not in lowered]
-            if len(self._unused) >= REMEMBERED_NAMES:
-                self._unused.clear()
-            self._unused[names] = unused
-        return (*unused, *fields)
+        own = tuple(fields)
+        try:
+            known = self._merged.get(own)
+        except TypeError:
+            # A field that has no hash may change before it is sent again.
+            return self._merge_anew(own)
+        if known is None:
+            known = self._merge_anew(own)
+            if _may_be_kept(own):
+                if len(self._merged) >= REMEMBERED_FIELDS:
+                    self._merged.clear()
+                self._merged[own] = known
+        return known
+
+    def _merge_anew(self, own: HeaderFields) -> KeptFields:
+        used = {name.lower() for name, _ in own}
+        return KeptFields([*(field for field in self.headers if field[0].lower() not in used), *own])
+
+
+def _may_be_kept(fields: HeaderFields) -> bool:
+    """The proxy's credentials are kept by the proxy in any case; those of a request are kept nowhere."""
+    names = [find_name(name) for name, _ in fields]
+    size = sum(len(name) + len(value) for name, value in fields)
+    return size <= REMEMBERED_SIZE and not any(name is None or name.is_secret for name in names)
 
 
 def read_body(stream: object, open_source: Callable[[object], Source]) -> RequestBody:

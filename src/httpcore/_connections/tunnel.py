@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from .._backends.base import Stream
 from .._exceptions import ConnectTimeout, ProxyError, RemoteProtocolError
-from .._protocols.http11 import DEFAULT_LIMITS, Engine, ResponseHead
+from .._protocols.http11 import CONNECT_LIMITS, Engine, ResponseHead
 from .._protocols.socks5 import SOCKS5Handshake
 from .._types import Headers
 from .routes import Hop, Route
 from .timeouts import Timeouts
-
-CONNECT_LIMITS = replace(DEFAULT_LIMITS, head_size=16 * 1024)
-"""A proxy's answer to CONNECT is read into memory before anything about it is known."""
 
 RECEIVE_SIZE = 16 * 1024
 

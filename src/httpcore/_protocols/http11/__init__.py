@@ -2,6 +2,7 @@
 
 from .engine import Engine
 from .limits import CONNECT_LIMITS, DEFAULT_LIMITS, Limits
+from .requests import KeptFields
 from .responses import ResponseHead
 
-__all__ = ["CONNECT_LIMITS", "DEFAULT_LIMITS", "Engine", "Limits", "ResponseHead"]
+__all__ = ["CONNECT_LIMITS", "DEFAULT_LIMITS", "Engine", "KeptFields", "Limits", "ResponseHead"]

@@ -41,8 +41,18 @@ class RequestFields:
         self.asks_close = asks_close
 
 
+class KeptFields(tuple[Field, ...]):
+    """Fields that somebody keeps to send them again, credentials included, and what they are encoded to."""
+
+    encoded: RequestFields | None = None
+
+
 def encode_fields(headers: Sequence[Field]) -> RequestFields:
     """Check and encode the header fields of one request. Raises `LocalProtocolError`."""
+    if type(headers) is KeptFields:
+        if headers.encoded is None:
+            headers.encoded = _encode(headers)[0]
+        return headers.encoded
     key = tuple(headers)
     try:
         known = _known_fields.get(key)
