@@ -6,16 +6,21 @@ import ssl
 from typing import Any
 
 import pytest
+import trustme
 
 import httpcore
 
 from ..colours import Colour
-from ..peers.scripted import Peer, Server, serve
+from ..peers.certificates import client_context, server_context
+from ..peers.proxies import relay
+from ..peers.scripted import Peer, Script, Server, serve
 from .rows import row
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 TARGET = (b"http", b"origin.example", None, b"/a")
+
+SECRET = "hunter2"
 
 
 def url_of(server: Server, scheme: bytes = b"http") -> tuple[bytes, bytes, int, bytes]:
@@ -31,6 +36,15 @@ def tunnel(answer: bytes = b"HTTP/1.1 200 OK\r\n\r\n") -> object:
         peer.serve()
 
     return script
+
+
+def after_head(answer: bytes, then: Script = Peer.close) -> Script:
+    def run(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(answer)
+        then(peer)
+
+    return run
 
 
 async def _refused(colour: Colour, script: object, **limits: Any) -> httpcore.ProxyError:
@@ -149,8 +163,6 @@ def test_a_proxy_that_is_not_there(colour: Colour) -> None:
 
 @row("PRX-15")
 def test_the_origins_certificate_counts_inside_a_tunnel(colour: Colour) -> None:
-    import trustme
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("origin.example").configure_cert(context)
 
@@ -228,5 +240,109 @@ def test_socks5_refusals(colour: Colour) -> None:
                     with pytest.raises(httpcore.ProxyError):
                         await client.send(TARGET)
                     assert client.pool.statistics()["connections"] == 0
+
+    colour.run(main)
+
+
+@row("PRX-09", "PRX-11")
+@pytest.mark.parametrize("scheme", [b"http", b"https", b"socks5"])
+def test_nothing_is_shared_between_credentials(colour: Colour, scheme: bytes) -> None:
+    """Neither tunnels nor TLS sessions; and no credentials get into a tunnel."""
+    resumed: list[object] = []
+    greeted: list[bytes] = []
+
+    async def main() -> None:
+        context = client_context()
+        with Server(serve, context=server_context()) as origin:
+
+            def script(peer: Peer) -> None:
+                if isinstance(peer.sock, ssl.SSLSocket):
+                    resumed.append(peer.sock.session_reused)
+                if scheme != b"socks5":
+                    greeted.append(peer.recv_head())
+                    peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+                else:
+                    peer.recv_exactly(4)
+                    peer.send(b"\x05\x02")
+                    head = peer.recv_exactly(2)
+                    greeted.append(peer.recv_exactly(head[1] + 1 + len(SECRET)))
+                    peer.send(b"\x01\x00")
+                    peer.recv_exactly(4 + 1 + len("localhost") + 2)
+                    peer.send(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50")
+                relay(peer, origin.port)
+
+            with Server(script, context=server_context() if scheme == b"https" else None) as proxy:
+                url = (b"https", b"localhost", origin.port, b"/a")
+                clients = [
+                    colour.proxy(
+                        url_of(proxy, scheme),
+                        ssl_context=context,
+                        proxy_ssl_context=context,
+                        proxy_auth=(user, SECRET),
+                    )
+                    for user in ("one", "two")
+                ]
+                for client in clients * 2:
+                    assert await client.get(url) == b"/a"
+                for client in clients:
+                    await client.close()
+                assert proxy.accepted == origin.accepted == 2
+                for peer in origin.peers:
+                    assert b"roxy" not in peer.received
+                    assert SECRET.encode() not in peer.received
+
+    colour.run(main)
+    assert not any(resumed)
+    assert len(set(greeted)) == len(greeted) == 2
+
+
+@row("PRX-01", "PRX-09")
+def test_what_a_refusal_tells(colour: Colour) -> None:
+    """Status, phrase and fields; a proxy that forwards answers like any server."""
+    answer = (
+        b"HTTP/1.1 407 Proxy Authentication Required\r\n"
+        b'Proxy-Authenticate: Basic realm="x"\r\nProxy-Authenticate: Digest\r\nContent-Length: 0\r\n\r\n'
+    )
+
+    async def main() -> None:
+        with Server(after_head(answer)) as proxy:
+            async with colour.proxy(url_of(proxy)) as client:
+                with pytest.raises(httpcore.ProxyError) as caught:
+                    await client.send((b"https", *TARGET[1:]))
+                assert str(caught.value) == "407 Proxy Authentication Required"
+                assert caught.value.status == 407
+                fields = [(b"Proxy-Authenticate", b'Basic realm="x"'), (b"Proxy-Authenticate", b"Digest")]
+                assert caught.value.headers[:2] == fields
+                response = await client.send(TARGET)
+                assert response.status == 407
+                assert response.headers[:2] == fields
+
+    colour.run(main)
+
+
+@row("PRX-21")
+def test_a_name_that_socks_cannot_carry(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(serve) as proxy:
+            async with colour.proxy(url_of(proxy, b"socks5")) as client:
+                with pytest.raises(httpcore.ProxyError, match="1 to 255 bytes") as caught:
+                    await client.send((b"http", b"a" * 256, None, b"/"))
+                assert isinstance(caught.value.__cause__, httpcore.LocalProtocolError)
+                assert client.pool.statistics()["connections"] == 0
+                assert proxy.accepted == 0
+
+    colour.run(main)
+
+
+@row("PRX-10")
+def test_a_host_that_is_none(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(serve) as proxy:
+            for scheme, mode in ((b"http", "DEFAULT"), (b"http", "TUNNEL_ONLY"), (b"socks5", "DEFAULT")):
+                async with colour.proxy(url_of(proxy, scheme), proxy_mode=mode) as client:
+                    for host in (b"a\r\nb", b"a b", b"a\0", "ä".encode(), b"a/b", b"a@b", b"a?b", b"a#b"):
+                        with pytest.raises(httpcore.LocalProtocolError):
+                            await client.send((b"http", host, None, b"/"), headers=[(b"Host", b"h")])
+            assert proxy.accepted == 0
 
     colour.run(main)
