@@ -74,6 +74,8 @@ class SOCKS5Handshake:
         """Take one message off the input, if it is complete."""
         if self._stage is Stage.DONE:
             raise RemoteProtocolError("The SOCKS5 proxy sent bytes after its reply.")
+        if self._output:
+            raise RemoteProtocolError("The SOCKS5 proxy answered before it was asked.")
         size = self._size()
         if len(self._data) < size:
             return False
