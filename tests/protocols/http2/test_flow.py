@@ -183,7 +183,7 @@ def test_large_data_is_copied_once() -> None:
     engine.take_output()
     content = bytes(500_000)
     engine.send_data(stream, content)
-    pieces = [piece for piece in engine._output if len(piece) > 9]
+    pieces = [piece for piece in engine._output._pieces if len(piece) > 9]
     assert all(isinstance(piece, memoryview) and piece.obj is content for piece in pieces)
     assert engine.pending_output == len(engine.take_output()) == 500_000 + 31 * 9
     assert engine.pending_output == 0

@@ -17,6 +17,8 @@ still come.
 
 One call is atomic for whoever holds the lock round it. The limits on what the peer makes us queue count what
 it does not let us send: take the output when what was taken before has been sent.
+
+The file is long because whatever can happen to a connection is in it; one stream's share is in `streams`.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from typing import Final
 from ..._exceptions import LocalProtocolError, RemoteProtocolError
 from ..._types import Buffer
 from ..fields import quote
-from ..hpack import Decoder, Encoder, FieldBlock, HPACKError
+from ..hpack import Decoder, Encoder, HPACKError
 from ..requests import as_bytes, check_request_line
 from . import frames
 from .flow import CONNECTION_WINDOW, TINY_SIZE, decide_window
@@ -35,6 +37,8 @@ from .frames import (
     HEADER_SIZE,
     ErrorCode,
     Fault,
+    check_connection_frame,
+    check_size,
     describe_code,
     describe_fault,
     describe_frame,
@@ -42,12 +46,17 @@ from .frames import (
     pack_header,
     pack_reset,
     pack_window_update,
+    split_block,
+    strip_padding,
     unpack_header,
     unpack_number,
 )
 from .limits import DEFAULT_LIMITS, Limits
+from .output import Output
+from .patience import HEAD_WORTH, SENT_WORTH, TINY, USELESS, Patience
 from .requests import FIELD_OVERHEAD, RequestFields
-from .responses import ParsedHead, ResponseHead, describe_flaw, read_head
+from .resets import Resets
+from .responses import read_head
 from .settings import (
     LARGEST_WINDOW,
     OUR_FRAME_LIMIT,
@@ -68,12 +77,6 @@ _HAS_PRIORITY: Final = frames.HAS_PRIORITY
 
 _CREDIT_AT = CONNECTION_WINDOW // 2
 
-# The price of frames that bring nothing, see `Limits.useless_count`.
-_USELESS = 10
-_TINY = 1
-_HEAD_WORTH = 1000
-_SENT_WORTH = 40
-
 
 class Engine:
     """One connection."""
@@ -84,9 +87,7 @@ class Engine:
         self._encoder = Encoder()
         self._decoder = Decoder(list_size=limits.header_list_size, field_count=limits.field_count)
         # What goes out.
-        self._output: list[Buffer] = []
-        self.pending_output = 0
-        """Bytes that `take_output` would return."""
+        self._output = Output(limits)
         self._send_window = 2**16 - 1
         self._blocked: dict[int, Stream] = {}
         self._is_window_open = False
@@ -108,9 +109,8 @@ class Engine:
         """Those that are open, by id."""
         self._news: dict[int, Stream] = {}
         self._next_id = 1
-        # Streams that were reset, and how much DATA may still come: complemented if the peer has reset it.
-        self._resets: dict[int, int] = {}
-        self._last_forgotten_id = 0
+        self._patience = Patience(limits)
+        self._resets = Resets(limits, self._patience)
         # The connection.
         self.has_settings = False
         """Whether the peer's SETTINGS have arrived."""
@@ -128,12 +128,10 @@ class Engine:
         self._last_processed_id = frames.LARGEST_ID
         self._goaway = ""
         self._is_closing = False
-        self._waste = 0
-        self._owed = 0
         self._provoked_count = 0
-        self._queue(frames.PREFACE)
-        self._queue(pack_our_settings(limits))
-        self._queue(pack_window_update(0, CONNECTION_WINDOW - (2**16 - 1)))
+        self._output.put(frames.PREFACE)
+        self._output.put(pack_our_settings(limits))
+        self._output.put(pack_window_update(0, CONNECTION_WINDOW - (2**16 - 1)))
 
     def __repr__(self) -> str:
         return f"<Engine: {len(self.streams)} streams, capacity {self.capacity}>"
@@ -142,28 +140,16 @@ class Engine:
 
     @property
     def has_output(self) -> bool:
-        return bool(self._output)
+        return self._output.size > 0
+
+    @property
+    def pending_output(self) -> int:
+        """Bytes that `take_output` would return."""
+        return self._output.size
 
     def take_output(self) -> bytes:
         """Everything that is to be sent."""
-        output = self._output
-        self._output = []
-        self.pending_output = self._owed = 0
-        return b"".join(output)
-
-    def _queue(self, piece: Buffer) -> None:
-        self._output.append(piece)
-        self.pending_output += len(piece)
-
-    def _queue_answer(self, piece: bytes) -> None:
-        """Queue what the peer makes us send. Raises `Fault` if it does not read it."""
-        self._owed += 1
-        if self._owed > self._limits.acknowledgement_count:
-            raise Fault(
-                ErrorCode.ENHANCE_YOUR_CALM,
-                f"it asks for more than {self._limits.acknowledgement_count} answers without reading them",
-            )
-        self._queue(piece)
+        return self._output.take()
 
     # Requests.
 
@@ -193,27 +179,15 @@ class Engine:
         )
         stream.is_sent = ends
         self.streams[stream_id] = stream
-        if self._waste:
-            self._repay(_HEAD_WORTH)
+        if self._patience.spent:
+            self._patience.win_back(HEAD_WORTH)
         block = self._encoder.encode(path, request.repeated)
         if len(block) <= self._peer.frame_size:
             flags = _END_HEADERS | _END_STREAM if ends else _END_HEADERS
-            self._queue(pack_frame(frames.HEADERS, flags, stream_id, block))
+            self._output.put(pack_frame(frames.HEADERS, flags, stream_id, block))
         else:
-            self._queue_long_block(stream_id, block, ends=ends)
+            self._output.put(split_block(stream_id, block, ends=ends, limit=self._peer.frame_size))
         return stream
-
-    def _queue_long_block(self, stream_id: int, block: bytes, *, ends: bool) -> None:
-        """In several frames, between which there may be nothing else (RFC 9113 §4.3)."""
-        size = self._peer.frame_size
-        kind = frames.HEADERS
-        flags = _END_STREAM if ends else 0
-        for at in range(0, len(block), size):
-            if at + size >= len(block):
-                flags |= _END_HEADERS
-            self._queue(pack_frame(kind, flags, stream_id, block[at : at + size]))
-            kind = frames.CONTINUATION
-            flags = 0
 
     def send_room(self, stream: Stream) -> int:
         """Bytes of DATA that may be sent now. If it is none there will be news when it is some."""
@@ -250,7 +224,7 @@ class Engine:
         elif size:
             taken = 0
         elif ends:
-            self._queue(pack_header(_DATA, _END_STREAM, stream_id, 0))
+            self._output.put(pack_header(_DATA, _END_STREAM, stream_id, 0))
         if taken < size:
             self._blocked.setdefault(stream_id, stream)
         elif ends:
@@ -265,19 +239,19 @@ class Engine:
         What the caller could change before it is sent is copied.
         """
         limit = self._peer.frame_size
-        if self._waste:
-            self._repay(_SENT_WORTH * (size // limit + 1))
+        if self._patience.spent:
+            self._patience.win_back(SENT_WORTH * (size // limit + 1))
         if size <= limit:
-            self._queue(pack_header(_DATA, _END_STREAM if ends else 0, stream_id, size))
+            self._output.put(pack_header(_DATA, _END_STREAM if ends else 0, stream_id, size))
             whole = size == len(data) and isinstance(data, bytes)
-            self._queue(data if whole else bytes(data[:size]))
+            self._output.put(data if whole else bytes(data[:size]))
             return
         view = memoryview(data if isinstance(data, bytes) else bytes(data[:size]))
         for at in range(0, size, limit):
             stop = min(at + limit, size)
             flags = _END_STREAM if ends and stop == size else 0
-            self._queue(pack_header(_DATA, flags, stream_id, stop - at))
-            self._queue(view[at:stop])
+            self._output.put(pack_header(_DATA, flags, stream_id, stop - at))
+            self._output.put(view[at:stop])
 
     def consume(self, stream: Stream, size: int) -> None:
         """The caller took `size` bytes of `stream.data`: let the peer send as many, in large steps."""
@@ -297,34 +271,29 @@ class Engine:
             stream.window = window
             stream.taken = 0
             stream.capacity_left += credit
-            self._queue(pack_window_update(stream.id, credit))
+            self._output.put(pack_window_update(stream.id, credit))
 
     def reset(self, stream: Stream, code: ErrorCode = ErrorCode.CANCEL) -> None:
         """Give up a stream, or what is unread of it. Does no harm twice, or when it is complete."""
         stream.data.clear()
         if stream.id in self.streams:
-            self._queue(pack_reset(stream.id, code))
-            self._forget(stream, stream.capacity_left)
+            self._output.put(pack_reset(stream.id, code))
+            self._forget(stream)
 
-    def _forget(self, stream: Stream, expected: int) -> None:
-        """A stream was reset; see `_resets` for what is `expected`."""
+    def _forget(self, stream: Stream, *, is_by_peer: bool = False) -> None:
+        """A stream was reset."""
         stream.stage = _GONE
-        self.streams.pop(stream.id, None)
+        del self.streams[stream.id]
         self._blocked.pop(stream.id, None)
         if self._payload_stream is stream:
             self._payload_stream = None
-        resets = self._resets
-        if len(resets) >= self._limits.remembered_reset_count:
-            oldest = next(iter(resets))
-            del resets[oldest]
-            self._last_forgotten_id = max(self._last_forgotten_id, oldest)
-        resets[stream.id] = expected
+        self._resets.remember(stream.id, stream.capacity_left, is_by_peer=is_by_peer)
 
     def ping(self, payload: bytes) -> None:
         """Ask for a sign of life (RFC 9113 §6.7): eight bytes, which come back as `acknowledged`."""
         assert len(payload) == 8
         self._pinged = payload
-        self._queue(pack_frame(frames.PING, 0, 0, payload))
+        self._output.put(pack_frame(frames.PING, 0, 0, payload))
 
     # The end.
 
@@ -332,7 +301,7 @@ class Engine:
         """Say goodbye; what is open goes on (RFC 9113 §6.8)."""
         if self.failure is None and not self._is_closing:
             self._is_closing = True
-            self._queue(frames.pack_goaway(code))
+            self._output.put(frames.pack_goaway(code))
             self._retire()
 
     def _retire(self) -> None:
@@ -364,7 +333,7 @@ class Engine:
         message = describe_fault(fault.code, fault.reason)
         self.failure = RemoteProtocolError(message)
         self._retire()
-        self._queue(frames.pack_goaway(fault.code, fault.reason.encode()))
+        self._output.put(frames.pack_goaway(fault.code, fault.reason.encode()))
         for stream in self._end_streams(lambda: RemoteProtocolError(message)):
             self._news[stream.id] = stream
 
@@ -392,14 +361,14 @@ class Engine:
                 f"more than {self._limits.provoked_reset_count} streams had to be reset, "
                 f"the last one for {fault.reason}",
             )
-        self._queue_answer(pack_reset(fault.stream_id, fault.code))
+        self._output.put_answer(pack_reset(fault.stream_id, fault.code))
         if stream is None:
             return
         if stream.stage is _ENDED:
             stream.stops_upload = True
         else:
             stream.error = RemoteProtocolError(describe_fault(fault.code, fault.reason))
-        self._forget(stream, stream.capacity_left)
+        self._forget(stream)
         self._news[stream.id] = stream
 
     # What comes in.
@@ -412,9 +381,9 @@ class Engine:
         self.received_count += len(data)
         if self.failure is not None:
             return []
-        if self._waste:
+        if self._patience.spent:
             # One in a read is a sign of life; a flood comes in many.
-            self._repay(_USELESS)
+            self._patience.win_back(USELESS)
         if self._rest is not None:
             self._rest += data
             if len(self._rest) < self._needed:
@@ -462,8 +431,8 @@ class Engine:
                     stream.missing -= size
                     stream.capacity_left -= size
                     self._receive_window -= size
-                    if self._waste:
-                        self._repay(size >> 3)
+                    if self._patience.spent:
+                        self._patience.win_back(size >> 3)
                 else:
                     self._check_order(kind, stream_id, size, data, start)
                     stream = self._judge_data(stream_id, size, size, flags & _END_STREAM)
@@ -478,7 +447,7 @@ class Engine:
                     if size >= TINY_SIZE:
                         stream.data.append(data[start:at])
                     elif size:
-                        self._append_tiny(stream, data[start:at])
+                        stream.append_tiny(data[start:at])
                     if flags & _END_STREAM:
                         self._end(stream)
                     self._news[stream_id] = stream
@@ -491,7 +460,7 @@ class Engine:
             try:
                 handle = _HANDLERS.get(kind)
                 if handle is None:
-                    self._note_useless()
+                    self._patience.spend()
                 else:
                     handle(self, flags, stream_id, data[start:at])
             except Fault as fault:
@@ -515,21 +484,13 @@ class Engine:
             if stop - at >= TINY_SIZE:
                 stream.data.append(piece)
             else:
-                self._append_tiny(stream, piece)
+                stream.append_tiny(piece)
             self._news[stream.id] = stream
             if not self._payload_left:
                 self._payload_stream = None
                 if self._payload_ends:
                     self._end(stream)
         return stop
-
-    def _append_tiny(self, stream: Stream, piece: bytes) -> None:
-        """An object for each byte would make fifty of it."""
-        data = stream.data
-        if data and len(data[-1]) < TINY_SIZE:
-            data[-1] += piece
-        else:
-            data.append(piece)
 
     def _check_order(self, kind: int, stream_id: int, size: int, data: bytes, start: int) -> None:
         """What can be wrong with any frame, before its payload is here."""
@@ -547,18 +508,6 @@ class Engine:
             # RFC 9113 §6.10.
             raise Fault(ErrorCode.PROTOCOL_ERROR, f"{describe_frame(kind)} within a block of fields")
 
-    def _note_useless(self, price: int = _USELESS) -> None:
-        """Raises `Fault` if there are too many."""
-        self._waste += price
-        if self._waste > self._limits.useless_count * _USELESS:
-            raise Fault(
-                ErrorCode.ENHANCE_YOUR_CALM,
-                f"more than {self._limits.useless_count} frames that bring nothing",
-            )
-
-    def _repay(self, worth: int) -> None:
-        self._waste = max(0, self._waste - worth)
-
     def _judge_data(self, stream_id: int, size: int, payload_size: int, ends: int) -> Stream | None:
         """Account for a DATA frame of `size` bytes, of which `payload_size` belong to the body; return the
         stream that takes them. RFC 9113 §6.1, §6.9."""
@@ -569,48 +518,23 @@ class Engine:
                 f"DATA of {size} bytes, where the connection's window has {self._receive_window} left",
             )
         self._receive_window -= size
+        stream = self.streams.get(stream_id)
         try:
-            return self._judge_stream_data(stream_id, size, payload_size, ends)
+            if stream is None:
+                self._resets.note_late(frames.DATA, stream_id, size)
+                return None
+            stream.expect_data(size, payload_size)
         except Fault as fault:
             if not fault.stream_id:
                 raise
             self._fail_stream(fault)
             return None
-
-    def _judge_stream_data(self, stream_id: int, size: int, payload_size: int, ends: int) -> Stream | None:
-        stream = self.streams.get(stream_id)
-        if stream is None:
-            self._note_late(frames.DATA, stream_id, size)
-            return None
-        if stream.stage is _ENDED:
-            # RFC 9113 §5.1, "half-closed (remote)".
-            raise Fault(ErrorCode.STREAM_CLOSED, "DATA after the end of the response", stream_id=stream_id)
-        if stream.stage is _HEAD:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, "DATA before the head of the response", stream_id=stream_id)
-        if size > stream.capacity_left:
-            raise Fault(
-                ErrorCode.FLOW_CONTROL_ERROR,
-                f"DATA of {size} bytes, where the stream's window has {stream.capacity_left} left",
-                stream_id=stream_id,
-            )
-        if payload_size > stream.missing:
-            raise Fault(
-                ErrorCode.PROTOCOL_ERROR,
-                "a body longer than its Content-Length"
-                if stream.has_length
-                else "a body where there is none",
-                stream_id=stream_id,
-            )
         if payload_size < TINY_SIZE and not ends:
-            self._note_useless(_TINY if payload_size else _USELESS)
-        stream.missing -= payload_size
-        stream.capacity_left -= size
-        # Padding is taken by nobody.
-        stream.taken += size - payload_size
+            self._patience.spend(TINY if payload_size else USELESS)
         return stream
 
     def _credit_connection(self) -> None:
-        self._queue_answer(pack_window_update(0, CONNECTION_WINDOW - self._receive_window))
+        self._output.put_answer(pack_window_update(0, CONNECTION_WINDOW - self._receive_window))
         self._receive_window = CONNECTION_WINDOW
 
     def _check_known(self, kind: int, stream_id: int) -> None:
@@ -623,49 +547,13 @@ class Engine:
                 f"{describe_frame(kind)} on stream {stream_id}, which was never opened",
             )
 
-    def _note_late(self, kind: int, stream_id: int, size: int = 0) -> None:
-        """A frame on a stream that is closed (RFC 9113 §5.1).
-
-        What crossed our RST_STREAM is ignored, as far as the window that the stream had. What follows the
-        peer's own is answered, once. Where both halves have ended nothing can follow.
-        """
-        expected = self._resets.get(stream_id)
-        if expected is None:
-            if stream_id <= self._last_forgotten_id:
-                self._note_useless()
-                return
-            raise Fault(
-                ErrorCode.STREAM_CLOSED,
-                f"{describe_frame(kind)} on stream {stream_id}, which has ended",
-            )
-        if expected < 0:
-            self._resets[stream_id] = ~expected
-            raise Fault(
-                ErrorCode.STREAM_CLOSED,
-                f"{describe_frame(kind)} on a stream that the peer has reset",
-                stream_id=stream_id,
-            )
-        if size > expected:
-            raise Fault(
-                ErrorCode.FLOW_CONTROL_ERROR, f"more DATA than the window of stream {stream_id} allows"
-            )
-        self._resets[stream_id] = expected - size
-        if size < TINY_SIZE:
-            self._note_useless()
-
     def _end(self, stream: Stream) -> None:
-        """END_STREAM has arrived: the response is complete, if its length is right (RFC 9113 §8.1.1)."""
-        if stream.has_length and stream.missing:
-            self._fail_stream(
-                Fault(
-                    ErrorCode.PROTOCOL_ERROR,
-                    f"a body {stream.missing} bytes shorter than its Content-Length",
-                    stream_id=stream.id,
-                )
-            )
+        """END_STREAM has arrived."""
+        try:
+            stream.end()
+        except Fault as fault:
+            self._fail_stream(fault)
             return
-        stream.is_ended = True
-        stream.stage = _ENDED
         if self._provoked_count:
             self._provoked_count -= 1
         if stream.is_sent:
@@ -682,7 +570,7 @@ class Engine:
 
     def _on_padded_data(self, flags: int, stream_id: int, payload: bytes) -> None:
         size = len(payload)
-        content = _strip_padding(payload)
+        content = strip_padding(payload)
         ends = flags & _END_STREAM
         stream = self._judge_data(stream_id, size, len(content), ends)
         if self._receive_window < _CREDIT_AT:
@@ -692,7 +580,7 @@ class Engine:
         if len(content) >= TINY_SIZE:
             stream.data.append(content)
         elif content:
-            self._append_tiny(stream, content)
+            stream.append_tiny(content)
         self._credit_stream(stream)
         if ends:
             self._end(stream)
@@ -701,7 +589,7 @@ class Engine:
     def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._check_known(frames.HEADERS, stream_id)
         if flags & _PADDED:
-            payload = _strip_padding(payload)
+            payload = strip_padding(payload)
         if flags & _HAS_PRIORITY:
             if len(payload) < 5:
                 raise Fault(
@@ -741,9 +629,9 @@ class Engine:
             ) from exc
         stream = self.streams.get(stream_id)
         if stream is None:
-            self._note_late(frames.HEADERS, stream_id)
+            self._resets.note_late(frames.HEADERS, stream_id)
             # What is in it had to be decoded.
-            self._note_useless()
+            self._patience.spend()
             return
         if stream.stage is _ENDED:
             raise Fault(ErrorCode.STREAM_CLOSED, "HEADERS after the end of the response", stream_id=stream_id)
@@ -754,51 +642,15 @@ class Engine:
                 f"more than {limits.field_count} fields, or {limits.header_list_size} bytes of them",
                 stream_id=stream_id,
             )
-        if stream.stage is _HEAD:
-            self._take_head(stream, read_head(block), ends=ends)
-        else:
-            self._take_trailers(stream, block, ends=ends)
-        self._news[stream_id] = stream
-
-    def _take_head(self, stream: Stream, head: ParsedHead, *, ends: bool) -> None:
-        if head.fault:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, head.fault, stream_id=stream.id)
-        status = head.status
-        if status < 200:
-            if ends:
-                raise Fault(
-                    ErrorCode.PROTOCOL_ERROR, f"a response that ends with a {status}", stream_id=stream.id
-                )
-            if len(stream.interim) >= self._limits.interim_count:
-                raise Fault(
-                    ErrorCode.ENHANCE_YOUR_CALM,
-                    f"more than {self._limits.interim_count} interim responses",
-                    stream_id=stream.id,
-                )
-            stream.interim.append(ResponseHead(status, [*head.fields]))
-            return
-        if self._waste:
-            self._repay(_HEAD_WORTH)
-        # RFC 9113 §8.1.1: where there can be no content, its length says what there would have been.
-        if stream.is_head or status == 204 or status == 304:
-            stream.missing = 0
-        elif head.length is not None and not (stream.is_connect and status < 300):
-            stream.has_length = True
-            stream.missing = head.length
-        stream.head = ResponseHead(status, [*head.fields])
-        stream.stage = _BODY
-        if ends:
+        if stream.stage is _BODY:
+            stream.take_trailers(block, ends=ends)
             self._end(stream)
-
-    def _take_trailers(self, stream: Stream, block: FieldBlock, *, ends: bool) -> None:
-        if not ends:
-            raise Fault(
-                ErrorCode.PROTOCOL_ERROR, "trailers that do not end the response", stream_id=stream.id
-            )
-        if fault := describe_flaw(block.fields):
-            raise Fault(ErrorCode.PROTOCOL_ERROR, f"trailers with {fault}", stream_id=stream.id)
-        stream.trailers = [*block.fields]
-        self._end(stream)
+        elif stream.take_head(read_head(block), ends=ends, interim_count=self._limits.interim_count):
+            if self._patience.spent:
+                self._patience.win_back(HEAD_WORTH)
+            if ends:
+                self._end(stream)
+        self._news[stream_id] = stream
 
     def _on_priority(self, flags: int, stream_id: int, payload: bytes) -> None:
         """Means nothing any more, on any stream (RFC 9113 §5.3.2)."""
@@ -811,35 +663,26 @@ class Engine:
                 f"a PRIORITY frame of {len(payload)} bytes",
                 stream_id=stream_id if stream_id in self.streams else 0,
             )
-        self._note_useless()
+        self._patience.spend()
 
     def _on_reset(self, flags: int, stream_id: int, payload: bytes) -> None:
-        _check_size(frames.RST_STREAM, payload, 4)
+        check_size(frames.RST_STREAM, payload, 4)
         self._check_known(frames.RST_STREAM, stream_id)
         stream = self.streams.get(stream_id)
         if stream is None:
-            self._note_useless()
+            self._patience.spend()
             return
-        (code,) = unpack_number(payload)
-        stream.error_code = code
-        if stream.stage is _ENDED and code == ErrorCode.NO_ERROR:
-            stream.stops_upload = True
-        else:
-            stream.error = RemoteProtocolError(_describe_reset(stream, code))
-            # Whoever has answered has processed it, whatever it says now.
-            stream.is_refused = (
-                code == ErrorCode.REFUSED_STREAM and stream.head is None and not stream.interim
-            )
-        self._forget(stream, ~stream.capacity_left)
+        stream.note_reset(unpack_number(payload)[0])
+        self._forget(stream, is_by_peer=True)
         self._news[stream_id] = stream
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
-        _check_connection_frame(frames.SETTINGS, stream_id)
+        check_connection_frame(frames.SETTINGS, stream_id)
         if flags & frames.ACK:
-            _check_size(frames.SETTINGS, payload, 0)
+            check_size(frames.SETTINGS, payload, 0)
             if not self.has_settings:
                 raise Fault(ErrorCode.PROTOCOL_ERROR, "it does not begin with SETTINGS of its own")
-            self._note_useless()
+            self._patience.spend()
             return
         if len(payload) % 6:
             raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"a SETTINGS frame of {len(payload)} bytes")
@@ -849,7 +692,7 @@ class Engine:
                 f"a SETTINGS frame with more than {self._limits.settings_count} entries",
             )
         if self.has_settings:
-            self._note_useless()
+            self._patience.spend()
         peer = self._peer
         window = peer.initial_window
         peer.apply(payload)
@@ -862,7 +705,7 @@ class Engine:
             self.capacity = (
                 self._limits.stream_count if count is None else min(count, self._limits.stream_count)
             )
-        self._queue_answer(frames.SETTINGS_ACK)
+        self._output.put_answer(frames.SETTINGS_ACK)
 
     def _change_windows(self, change: int) -> None:
         """RFC 9113 §6.9.2: of the open streams too, and below zero if need be."""
@@ -880,20 +723,20 @@ class Engine:
         raise Fault(ErrorCode.PROTOCOL_ERROR, "a PUSH_PROMISE frame, although push is disabled")
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
-        _check_connection_frame(frames.PING, stream_id)
-        _check_size(frames.PING, payload, 8)
+        check_connection_frame(frames.PING, stream_id)
+        check_size(frames.PING, payload, 8)
         if not flags & frames.ACK:
-            self._note_useless()
-            self._queue_answer(pack_frame(frames.PING, frames.ACK, 0, payload))
+            self._patience.spend()
+            self._output.put_answer(pack_frame(frames.PING, frames.ACK, 0, payload))
         elif payload == self._pinged:
             self.acknowledged = payload
             self._pinged = None
         else:
-            self._note_useless()
+            self._patience.spend()
 
     def _on_goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
         """RFC 9113 §6.8: what is above the last id was not processed, the rest goes on."""
-        _check_connection_frame(frames.GOAWAY, stream_id)
+        check_connection_frame(frames.GOAWAY, stream_id)
         if len(payload) < 8:
             raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"a GOAWAY frame of {len(payload)} bytes")
         last_id = unpack_number(payload)[0] & 0x7FFFFFFF
@@ -902,7 +745,7 @@ class Engine:
             raise Fault(
                 ErrorCode.PROTOCOL_ERROR, f"GOAWAY up to stream {last_id} after {self._last_processed_id}"
             )
-        self._note_useless()
+        self._patience.spend()
         self._last_processed_id = last_id
         debug = payload[8:]
         self.goaway_code = code
@@ -918,12 +761,12 @@ class Engine:
                         f"The peer closes the connection, and has not processed the request ({self._goaway})."
                     )
                     # Whoever has answered has processed it, whatever it says now.
-                    stream.is_refused = stream.head is None and not stream.interim
-                self._forget(stream, ~stream.capacity_left)
+                    stream.is_refused = not stream.has_answer
+                self._forget(stream, is_by_peer=True)
                 self._news[stream.id] = stream
 
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
-        _check_size(frames.WINDOW_UPDATE, payload, 4)
+        check_size(frames.WINDOW_UPDATE, payload, 4)
         credit = unpack_number(payload)[0] & 0x7FFFFFFF
         if not stream_id:
             if not credit:
@@ -938,7 +781,7 @@ class Engine:
             self._check_known(frames.WINDOW_UPDATE, stream_id)
             stream = self.streams.get(stream_id)
             if stream is None:
-                self._note_useless()
+                self._patience.spend()
                 return
             if not credit:
                 raise Fault(ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE of 0 bytes", stream_id=stream_id)
@@ -950,42 +793,7 @@ class Engine:
                     stream_id=stream_id,
                 )
         self._is_window_open = True
-        self._note_useless()
-
-
-def _strip_padding(payload: bytes) -> bytes:
-    """RFC 9113 §6.1."""
-    if not payload:
-        raise Fault(ErrorCode.FRAME_SIZE_ERROR, "a padded frame without the length of its padding")
-    padding = payload[0]
-    if padding >= len(payload):
-        raise Fault(
-            ErrorCode.PROTOCOL_ERROR, f"{padding} bytes of padding in a frame of {len(payload)} bytes"
-        )
-    return payload[1 : len(payload) - padding]
-
-
-def _check_size(kind: int, payload: bytes, size: int) -> None:
-    if len(payload) != size:
-        raise Fault(
-            ErrorCode.FRAME_SIZE_ERROR,
-            f"{describe_frame(kind)} of {len(payload)} bytes instead of {size}",
-        )
-
-
-def _check_connection_frame(kind: int, stream_id: int) -> None:
-    if stream_id:
-        raise Fault(ErrorCode.PROTOCOL_ERROR, f"{describe_frame(kind)} on stream {stream_id}")
-
-
-def _describe_reset(stream: Stream, code: int) -> str:
-    name = describe_code(code)
-    if code == ErrorCode.REFUSED_STREAM:
-        return f"The peer refused the request ({name})."
-    if code == ErrorCode.HTTP_1_1_REQUIRED:
-        return f"The peer wants HTTP/1.1 for this request ({name})."
-    when = "before its response" if stream.head is None else "in the middle of its response"
-    return f"The peer reset the stream {when} ({name})."
+        self._patience.spend()
 
 
 _HANDLERS: dict[int, Callable[[Engine, int, int, bytes], None]] = {

@@ -128,3 +128,38 @@ class Fault(Exception):
 
 def describe_fault(code: ErrorCode, reason: str) -> str:
     return f"The peer broke the rules of HTTP/2 ({code.name}): {reason}."
+
+
+def strip_padding(payload: bytes) -> bytes:
+    """RFC 9113 §6.1."""
+    if not payload:
+        raise Fault(ErrorCode.FRAME_SIZE_ERROR, "a padded frame without the length of its padding")
+    padding = payload[0]
+    if padding >= len(payload):
+        raise Fault(
+            ErrorCode.PROTOCOL_ERROR, f"{padding} bytes of padding in a frame of {len(payload)} bytes"
+        )
+    return payload[1 : len(payload) - padding]
+
+
+def check_size(kind: int, payload: bytes, size: int) -> None:
+    if len(payload) != size:
+        raise Fault(
+            ErrorCode.FRAME_SIZE_ERROR,
+            f"{describe_frame(kind)} of {len(payload)} bytes instead of {size}",
+        )
+
+
+def check_connection_frame(kind: int, stream_id: int) -> None:
+    if stream_id:
+        raise Fault(ErrorCode.PROTOCOL_ERROR, f"{describe_frame(kind)} on stream {stream_id}")
+
+
+def split_block(stream_id: int, block: bytes, *, ends: bool, limit: int) -> bytes:
+    """A block of fields in several frames, between which there may be nothing else (RFC 9113 §4.3)."""
+    pieces = [block[at : at + limit] for at in range(0, len(block), limit)]
+    first, *others, last = pieces
+    found = [pack_frame(HEADERS, END_STREAM if ends else 0, stream_id, first)]
+    found += [pack_frame(CONTINUATION, 0, stream_id, other) for other in others]
+    found.append(pack_frame(CONTINUATION, END_HEADERS, stream_id, last))
+    return b"".join(found)

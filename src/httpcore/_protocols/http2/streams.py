@@ -5,9 +5,12 @@ from __future__ import annotations
 import enum
 from collections import deque
 
+from ..._exceptions import RemoteProtocolError
 from ..fields import Field
-from .flow import STREAM_WINDOW
-from .responses import ResponseHead
+from ..hpack import FieldBlock
+from .flow import STREAM_WINDOW, TINY_SIZE
+from .frames import ErrorCode, Fault, describe_code
+from .responses import ParsedHead, ResponseHead, describe_flaw
 
 
 class Stage(enum.Enum):
@@ -107,6 +110,107 @@ class Stream:
         """Bytes of credit that is used and not yet given up by `Engine.consume`."""
         return self.window - self.capacity_left - self.taken
 
+    # What the peer says. Each of these raises a `Fault` of this stream, and then nothing has changed.
+
+    def take_head(self, head: ParsedHead, *, ends: bool, interim_count: int) -> bool:
+        """Returns whether it is the final one. RFC 9113 §8.1."""
+        if head.fault:
+            raise Fault(ErrorCode.PROTOCOL_ERROR, head.fault, stream_id=self.id)
+        status = head.status
+        if status < 200:
+            if ends:
+                raise Fault(
+                    ErrorCode.PROTOCOL_ERROR, f"a response that ends with a {status}", stream_id=self.id
+                )
+            if len(self.interim) >= interim_count:
+                raise Fault(
+                    ErrorCode.ENHANCE_YOUR_CALM,
+                    f"more than {interim_count} interim responses",
+                    stream_id=self.id,
+                )
+            self.interim.append(ResponseHead(status, [*head.fields]))
+            return False
+        # RFC 9113 §8.1.1: where there can be no content, its length says what there would have been.
+        if self.is_head or status == 204 or status == 304:
+            self.missing = 0
+        elif head.length is not None and not (self.is_connect and status < 300):
+            self.has_length = True
+            self.missing = head.length
+        self.head = ResponseHead(status, [*head.fields])
+        self.stage = _BODY
+        return True
+
+    def take_trailers(self, block: FieldBlock, *, ends: bool) -> None:
+        """RFC 9113 §8.1."""
+        if not ends:
+            raise Fault(ErrorCode.PROTOCOL_ERROR, "trailers that do not end the response", stream_id=self.id)
+        if flaw := describe_flaw(block.fields):
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"trailers with {flaw}", stream_id=self.id)
+        self.trailers = [*block.fields]
+
+    def expect_data(self, size: int, payload_size: int) -> None:
+        """A DATA frame of `size` bytes begins, of which `payload_size` belong to the body."""
+        if self.stage is _ENDED:
+            # RFC 9113 §5.1, "half-closed (remote)".
+            raise Fault(ErrorCode.STREAM_CLOSED, "DATA after the end of the response", stream_id=self.id)
+        if self.stage is _HEAD:
+            raise Fault(ErrorCode.PROTOCOL_ERROR, "DATA before the head of the response", stream_id=self.id)
+        if size > self.capacity_left:
+            raise Fault(
+                ErrorCode.FLOW_CONTROL_ERROR,
+                f"DATA of {size} bytes, where the stream's window has {self.capacity_left} left",
+                stream_id=self.id,
+            )
+        if payload_size > self.missing:
+            limit = "longer than its Content-Length" if self.has_length else "where there is none"
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"a body {limit}", stream_id=self.id)
+        self.missing -= payload_size
+        self.capacity_left -= size
+        # Padding is taken by nobody.
+        self.taken += size - payload_size
+
+    def append_tiny(self, piece: bytes) -> None:
+        """An object for each byte would make fifty of it."""
+        data = self.data
+        if data and len(data[-1]) < TINY_SIZE:
+            data[-1] += piece
+        else:
+            data.append(piece)
+
+    def end(self) -> None:
+        """END_STREAM has arrived: the response is complete, if its length is right (RFC 9113 §8.1.1)."""
+        if self.has_length and self.missing:
+            raise Fault(
+                ErrorCode.PROTOCOL_ERROR,
+                f"a body {self.missing} bytes shorter than its Content-Length",
+                stream_id=self.id,
+            )
+        self.is_ended = True
+        self.stage = _ENDED
+
+    def note_reset(self, code: int) -> None:
+        """RST_STREAM has arrived (RFC 9113 §6.4, §8.1, §8.7)."""
+        self.error_code = code
+        if self.stage is _ENDED and code == ErrorCode.NO_ERROR:
+            self.stops_upload = True
+        else:
+            self.error = RemoteProtocolError(self._describe_reset(code))
+            # Whoever has answered has processed it, whatever it says now.
+            self.is_refused = code == ErrorCode.REFUSED_STREAM and not self.has_answer
+
+    def _describe_reset(self, code: int) -> str:
+        name = describe_code(code)
+        if code == ErrorCode.REFUSED_STREAM:
+            return f"The peer refused the request ({name})."
+        if code == ErrorCode.HTTP_1_1_REQUIRED:
+            return f"The peer wants HTTP/1.1 for this request ({name})."
+        when = "before its response" if self.head is None else "in the middle of its response"
+        return f"The peer reset the stream {when} ({name})."
+
+    @property
+    def has_answer(self) -> bool:
+        return self.head is not None or bool(self.interim)
+
 
 # Up to Python 3.11 a member costs as much as a call when it is looked up in its class.
-_HEAD = Stage.HEAD
+_HEAD, _BODY, _ENDED = Stage.HEAD, Stage.BODY, Stage.ENDED
