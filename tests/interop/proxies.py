@@ -5,32 +5,19 @@ Every function gives a `ProxyServer` that is already listening; leaving its `wit
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import TracebackType
 
 import trustme
 
-from .servers import PATIENCE, free_port, wait_for
+from .servers import Program, free_port, program
 
 USER, PASSWORD = "someone", "secret"
 
-PACKAGES = {
-    "squid": "squid",
-    "tinyproxy": "tinyproxy",
-    "haproxy": "haproxy",
-    "stunnel4": "stunnel4",
-    "danted": "dante-server",
-    "microsocks": "microsocks",
-}
-"""What to install for a program."""
 
-
-class ProxyServer:
+class ProxyServer(Program):
     def __init__(
         self,
         scheme: bytes,
@@ -42,27 +29,10 @@ class ProxyServer:
     ) -> None:
         self._leftover = leftover
         self.url = (scheme, b"localhost", port, b"/")
-        self._log = open(directory / "output.log", "wb")  # noqa: SIM115
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, cwd=directory)
-        try:
-            wait_for(port, self._process)
-        except RuntimeError as exc:
-            self._log.close()
-            raise RuntimeError((directory / "output.log").read_text(errors="replace")) from exc
+        super().__init__(command, directory, [port])
 
-    def __enter__(self) -> ProxyServer:
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
+    def stop(self) -> None:
+        super().stop()
         if self._leftover is not None:
             shutil.rmtree(self._leftover)
 
@@ -182,13 +152,6 @@ def proxy_py(directory: Path, *, password: bool = False) -> ProxyServer:
     data = ["--data-dir", str(directory), "--threadless"]
     command = [sys.executable, "-W", "ignore", "-m", "proxy", *options, *data, *secret]
     return ProxyServer(b"http", port, command, directory)
-
-
-def program(name: str) -> str:
-    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    if path is None:
-        raise RuntimeError(f"{name} is missing: apt-get install {PACKAGES[name]}")
-    return path
 
 
 def _certificate(directory: Path, authority: trustme.CA) -> Path:
