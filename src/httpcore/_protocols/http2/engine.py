@@ -411,6 +411,8 @@ class Engine:
         end = len(data)
         at = self._read_payload(data, 0) if self._payload_left else 0
         streams = self.streams
+        news = self._news
+        patience = self._patience
         while end - at >= HEADER_SIZE:
             word, flags, stream_id = unpack_header(data, at)
             kind = word & 0xFF
@@ -431,8 +433,8 @@ class Engine:
                     stream.missing -= size
                     stream.capacity_left -= size
                     self._receive_window -= size
-                    if self._patience.spent:
-                        self._patience.win_back(size >> 3)
+                    if patience.spent:
+                        patience.win_back(size >> 3)
                 else:
                     self._check_order(kind, stream_id, size, data, start)
                     stream = self._judge_data(stream_id, size, size, flags & _END_STREAM)
@@ -450,7 +452,7 @@ class Engine:
                         stream.append_tiny(data[start:at])
                     if flags & _END_STREAM:
                         self._end(stream)
-                    self._news[stream_id] = stream
+                    news[stream_id] = stream
                 continue
             self._check_order(kind, stream_id, size, data, start)
             if at > end:
@@ -460,7 +462,7 @@ class Engine:
             try:
                 handle = _HANDLERS.get(kind)
                 if handle is None:
-                    self._patience.spend()
+                    patience.spend()
                 else:
                     handle(self, flags, stream_id, data[start:at])
             except Fault as fault:

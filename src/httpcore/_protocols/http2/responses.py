@@ -79,11 +79,16 @@ def describe_flaw(fields: tuple[Field, ...]) -> str:
                 return f"the connection-specific field {quote(name)}"
             if len(_known_names) < _KNOWN_NAME_COUNT and len(name) <= _KNOWN_NAME_SIZE:
                 _known_names.add(name)
-        if find_control(value):
-            return f"a field value with a control character: {quote_field(name, value)}"
-        if value and (value[0] in BLANKS or value[-1] in BLANKS):
-            return f"a field value with a blank at an end: {quote_field(name, value)}"
+        if not _is_value(value):
+            flaw = "a control character" if find_control(value) else "a blank at an end"
+            return f"a field value with {flaw}: {quote_field(name, value)}"
     return ""
+
+
+_is_value = re.compile(
+    rb"(?:[\x21-\x7e\x80-\xff](?:[^\x00-\x08\x0a-\x1f\x7f]*[\x21-\x7e\x80-\xff])?)?"
+).fullmatch
+"""No controls but HTAB, and no blank at either end."""
 
 
 _CONNECTION_SPECIFIC = frozenset(
