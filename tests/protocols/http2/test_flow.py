@@ -176,13 +176,14 @@ def test_what_the_caller_changes_afterwards_is_not_sent(size: int) -> None:
     assert sent_data(engine) == b"a" * size
 
 
-def test_large_data_is_copied_once() -> None:
+@pytest.mark.parametrize("data_type", [bytes, memoryview])
+def test_large_data_is_copied_once(data_type: type) -> None:
     engine = start([(4, 2**20)])
     engine.feed(window_update(0, 2**20))
     stream = send(engine, b"POST", ends=False)
     engine.take_output()
     content = bytes(500_000)
-    engine.send_data(stream, content)
+    engine.send_data(stream, data_type(content))
     pieces = [piece for piece in engine._output._pieces if len(piece) > 9]
     assert all(isinstance(piece, memoryview) and piece.obj is content for piece in pieces)
     assert engine.pending_output == len(engine.take_output()) == 500_000 + 31 * 9

@@ -246,7 +246,8 @@ class Engine:
             whole = size == len(data) and isinstance(data, bytes)
             self._output.put(data if whole else bytes(data[:size]))
             return
-        view = memoryview(data if isinstance(data, bytes) else bytes(data[:size]))
+        is_frozen = isinstance(data.obj if isinstance(data, memoryview) else data, bytes)
+        view = memoryview(data if is_frozen else bytes(data[:size]))
         for at in range(0, size, limit):
             stop = min(at + limit, size)
             flags = _END_STREAM if ends and stop == size else 0
