@@ -44,7 +44,7 @@ def test_alpn_decides(colour: Colour) -> None:
             async with colour.client(http2=True, ssl_context=client_context()) as client:
                 response = await client.send(server.url(b"/1"))
                 assert response.ext == {"http_version": "HTTP/2"}
-                assert await client.states() == ["HTTP/2, ACTIVE, 1 stream"]
+                assert await client.states() == ["HTTP/2, ACTIVE, 1 streams"]
                 assert await response.read() == b"/1"
 
     colour.run(main)
@@ -107,7 +107,7 @@ def test_a_reader_that_keeps_its_answer_leaves_the_reading_to_others(colour: Col
                 kept = await client.send(server.url(b"/kept"))
                 for _ in range(3):
                     assert await client.get(server.url(b"/other")) == b"/other"
-                assert await client.states() == ["HTTP/2, ACTIVE, 1 stream"]
+                assert await client.states() == ["HTTP/2, ACTIVE, 1 streams"]
                 assert await kept.read() == b"/kept" * 1000
                 assert server.accepted == 1
 

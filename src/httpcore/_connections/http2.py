@@ -198,8 +198,7 @@ class HTTP2Connection:
 
     def describe(self) -> str:
         count = len(self.signals)
-        noun = "stream" if count == 1 else "streams"
-        return f"HTTP/2, {'ACTIVE' if count else 'IDLE'}, {count} {noun}"
+        return f"HTTP/2, {'ACTIVE' if count else 'IDLE'}, {count} streams"
 
     # What an exchange asks.
 
