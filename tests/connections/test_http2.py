@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 import httpcore
+from httpcore._connections.signals import Signal
 
 from ..colours import Client, Colour
 from ..peers.certificates import client_context
@@ -178,5 +179,38 @@ def test_an_abandoned_response_gives_its_stream_back(colour: Colour) -> None:
                 assert await client.get(server.url(b"/next")) == b"/next"
                 assert server.accepted == 1
                 assert await client.states() == ["HTTP/2, IDLE, 0 streams"]
+
+    colour.run(main)
+
+
+def test_news_that_come_just_before_the_reading_is_taken_over() -> None:
+    """Another thread read them, and left: whoever waits for them must not become the reader, and wait for more."""
+
+    class LateSignal(Signal):
+        looks = 0
+
+        @property
+        def has_news(self) -> bool:
+            self.looks += 1
+            return self.looks > 1
+
+        @has_news.setter
+        def has_news(self, value: bool) -> None:
+            pass
+
+    colour = Colour("sync")
+
+    async def main() -> None:
+        with Server(http2(serve)) as server:
+            async with prior(colour) as client:
+                assert await client.get(server.url(b"/1")) == b"/1"
+                (place,) = client.pool._pool.ledger.places
+                connection = place.connection
+                connection._stream, stream = None, connection._stream
+                try:
+                    assert await connection.wait(LateSignal(), None)
+                finally:
+                    connection._stream = stream
+                assert await client.get(server.url(b"/2")) == b"/2"
 
     colour.run(main)

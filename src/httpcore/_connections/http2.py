@@ -59,6 +59,7 @@ LOOK_AGAIN = 0.1
 class Role(enum.Enum):
     """What an exchange does while it waits, where no loop feeds what arrives."""
 
+    NONE = "has no need to wait: its news came meanwhile"
     READER = "waits for the stream, for all"
     SLEEPER = "is woken when there is news"
     WRITER = "waits to send, beside the reader"
@@ -329,20 +330,23 @@ class HTTP2Connection:
         role = self._locked(self._take_role, signal)
         if role is Role.READER:
             return await self._read(deadline)
+        if role is Role.NONE:
+            return True
         if role is Role.WRITER:
             return await self._wait_to_send(deadline)
         assert signal.parker is not None
         return await signal.parker.park(deadline)
 
     def _take_role(self, signal: Signal) -> Role:
+        if signal.has_news:
+            # From another thread, after this one had looked and before it had the lock. There may be no more.
+            return Role.NONE
         if self._reader is None or self._reader is signal:
             self._reader = signal
             return Role.READER
         if self._unsent and not self._stream.nudge():
             return Role.WRITER
         signal.parker = self._backend.create_parker()
-        if signal.has_news:
-            signal.parker.unpark()
         self._parked[signal] = None
         return Role.SLEEPER
 
