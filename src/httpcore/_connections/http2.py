@@ -29,7 +29,7 @@ from time import monotonic
 from typing import TypeVar
 
 from .._backends.base import Backend, Parker, Stream
-from .._exceptions import LocalProtocolError, ReadError, ReadTimeout, WriteError
+from .._exceptions import ConnectError, LocalProtocolError, ReadError, ReadTimeout, WriteError
 from .._forks import mind_forks
 from .._protocols import http2
 from .._types import Buffer
@@ -164,6 +164,14 @@ class HTTP2Connection:
     @property
     def is_gone(self) -> bool:
         return self._standing == GONE
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why nothing can be sent any more."""
+        engine = self._engine
+        if engine.failure is None and self._write_error is not None and not engine.has_settings:
+            return self._never_begun(self._write_error)
+        return engine.failure or self._write_error
 
     @property
     def has_died(self) -> bool:
@@ -411,8 +419,8 @@ class HTTP2Connection:
             while (data := stream.try_receive(RECEIVE_SIZE)) is not None:
                 if not data:
                     self._is_cut = True
-                    if self._write_error is not None:
-                        self._fail(self._write_error)
+                    if not engine.has_settings or self._write_error is not None:
+                        self._break(self._write_error)
                         break
                 self._tell(engine.feed(data))
                 self._is_suspect = False
@@ -440,10 +448,20 @@ class HTTP2Connection:
                 if signal.parker is not None:
                     self._woken.append(signal.parker)
 
-    def _break(self, exc: ReadError) -> None:
-        """The stream broke. What the peer said before it did has been heard."""
+    def _break(self, exc: ReadError | WriteError | None) -> None:
+        """The stream broke, or ended. What the peer said before it did has been heard."""
         self._is_cut = True
-        self._fail(self._write_error or exc)
+        failure: Exception | None = self._write_error or exc
+        if not self._engine.has_settings:
+            failure = self._never_begun(failure)
+        if failure is not None:
+            self._fail(failure)
+
+    def _never_begun(self, cause: Exception | None) -> ConnectError:
+        """Nobody has spoken HTTP/2 with us: there never was a connection (RFC 9113 §3.4)."""
+        error = ConnectError(f"{self.peer} ended the connection before it sent its SETTINGS.")
+        error.__cause__ = cause
+        return error
 
     def _fail(self, exc: Exception) -> None:
         self._tell(self._engine.fail(exc))

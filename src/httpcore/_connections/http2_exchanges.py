@@ -136,8 +136,12 @@ class HTTP2Exchange(Exchange):
                 ends=ends,
             )
         except WriteError:
-            self._claim.fate = Fate.REFUSED
-            raise
+            failure = self._connection.failure
+            if failure is None:
+                self._claim.fate = Fate.REFUSED
+                raise
+            self._claim.fate = Fate.UNSENT
+            raise type(failure)(str(failure)) from failure
         self._stream = stream
         self._uploaded = taken
         self._body_is_open = not stream.is_sent
