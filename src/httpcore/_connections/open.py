@@ -307,8 +307,12 @@ class Attempt:
             return not self._connector.http1
         ssl_object = stream.get_extra_info("ssl_object")
         agreed = getattr(ssl_object, "selected_alpn_protocol", lambda: None)()
-        if agreed != "h2" and self._connector.http1:
-            return False
+        if agreed != "h2":
+            if self._connector.http1:
+                return False
+            # Prior knowledge is for plain TCP; over TLS it takes both sides (RFC 9113 §3.2).
+            chosen = "nothing" if agreed is None else repr(agreed)
+            raise ConnectError(f"{self._route.label} did not agree to HTTP/2: ALPN chose {chosen}.")
         version = getattr(ssl_object, "version", lambda: None)()
         if version in ("SSLv3", "TLSv1", "TLSv1.1"):
             raise ConnectError(f"{self._route.label} speaks HTTP/2 over {version}, which is inadequate.")
