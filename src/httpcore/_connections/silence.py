@@ -39,4 +39,7 @@ class Silence:
         if now < due:
             return Verdict.FINE, due
         self._asked_at = now
-        return Verdict.ASK, now + (self.interval if self.timeout is None else self.timeout)
+        # An answer begins the next silence, so look again when that one may have lasted long enough.
+        return Verdict.ASK, now + (
+            self.interval if self.timeout is None else min(self.interval, self.timeout)
+        )
