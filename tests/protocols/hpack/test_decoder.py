@@ -382,6 +382,24 @@ def test_an_error_behind_a_list_that_is_too_large() -> None:
         Decoder(list_size=100).decode(passing(b"a", b"1" * 200) + b"\x80")
 
 
+@pytest.mark.parametrize("tail", [b"\x80", b"\xbf", b"\xfe", b"\xbe\x80\xbe"])
+def test_indexes_are_checked_behind_a_list_that_is_too_large(tail: bytes) -> None:
+    """0, and what is behind the one entry of the table."""
+    decoder = Decoder(list_size=100)
+    decoder.decode(entering(b"b", b"2"))
+    with pytest.raises(HPACKError):
+        decoder.decode(passing(b"a", b"1" * 200) + indexed(2) + tail)
+
+
+def test_the_size_of_a_list_that_is_too_large_is_exact() -> None:
+    decoder = Decoder(list_size=100)
+    decoder.decode(entering(b"b", b"2"))
+    fields = [(b"a", b"1" * 200), *STATIC_TABLE, (b"b", b"2"), (b"c", b""), (b"b", b"2"), (b"b", b"2")]
+    indexes = b"".join(indexed(index) for index in range(1, 63))
+    block = passing(b"a", b"1" * 200) + indexes + passing(b"c", b"") + indexed(62) * 2
+    assert decoder.decode(block).size == size_of(fields)
+
+
 def test_a_bomb_is_not_kept() -> None:
     """One entry of 4,000 bytes, and then a byte for each time that it is meant: 400 MB."""
     decoder = Decoder()

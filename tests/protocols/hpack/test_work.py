@@ -80,6 +80,13 @@ def test_decoding(make: Callable[[int], bytes]) -> None:
     assert count_decoding(many) <= 1.05 * count_decoding(few) * len(many) / len(few)
 
 
+def test_a_bomb_is_passed_over() -> None:
+    """Behind the largest list that we keep, an indexed field costs next to nothing."""
+    entry = entering(b"a", b"x" * 4_000)
+    largest = count_decoding(entry + indexed(62) * 70)
+    assert count_decoding(entry + indexed(62) * 1_000_000) < largest + 100
+
+
 def test_a_truncated_block_costs_no_more_than_a_whole_one() -> None:
     block = entering(b"a", b"") * 1000 + b"\x04" + coded(b"a" * 1000)
     assert count_decoding(block[:-1]) <= count_decoding(block) + 20
