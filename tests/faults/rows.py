@@ -20,7 +20,7 @@ from ..colours import ASYNC_NAMES, NAMES, Colour
 F = TypeVar("F", bound=Callable[..., Any])
 
 LAYERS = (
-    "dns", "tcp", "tls", "h1", "body", "pool", "proxy", "timeouts", "cancellation", "threads", "fork", "runtime",
+    "dns", "tcp", "tls", "h1", "h2", "hpack", "body", "pool", "proxy", "timeouts", "cancellation", "threads", "fork", "runtime",
 )  # fmt: skip
 """The layers that are built: each of their rows has to be shown on each backend."""
 

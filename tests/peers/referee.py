@@ -157,6 +157,8 @@ class Referee:
         self.decoder = Decoder(max_header_list_size=2**24)
         self.refuses_requests = False
         """Whether we have sent GOAWAY."""
+        self.knows_what_was_sent = True
+        """Whether all our SETTINGS and PINGs were noted here: if not, any acknowledgement may be due."""
         self.opened: deque[Stream] = deque()
         """Streams whose HEADERS have come, for whoever answers."""
         self._stream_window = 65_535
@@ -367,6 +369,8 @@ class Referee:
         if frame.flags & Flag.ACK:
             self._demand(not frame.payload, "an acknowledgement has no payload", frame)
             settings = next((sent for sent in self._awaited if isinstance(sent, dict)), None)
+            if settings is None and not self.knows_what_was_sent:
+                return
             self._demand(settings is not None, "it acknowledges nothing", frame)
             assert settings is not None
             self._awaited.remove(settings)
@@ -409,10 +413,13 @@ class Referee:
 
     def _see_ping(self, frame: Frame) -> None:
         self._demand(frame.stream_id == 0 and len(frame.payload) == 8, "it is malformed", frame)
-        if frame.flags & Flag.ACK:
-            self._demand(frame.payload in self._awaited, "it answers no PING of ours", frame)
+        if not frame.flags & Flag.ACK:
+            return
+        if frame.payload in self._awaited:
             self._awaited.remove(frame.payload)
             self._acknowledged_count += 1
+        else:
+            self._demand(not self.knows_what_was_sent, "it answers no PING of ours", frame)
 
     def _see_window_update(self, frame: Frame) -> None:
         self._demand(len(frame.payload) == 4, "it is malformed", frame)
