@@ -376,30 +376,30 @@ async def echo(scene: Scene) -> None:
 @exchange()
 async def closed_while_uploading(scene: Scene) -> None:
     """The caller's stream is told, and takes its time."""
-    chunks = itertools.repeat(UP)
     stream: object
     if scene.colour.is_async:
-        stream = httpcore.AsyncIteratorByteStream(_Chunks(chunks), aclose_func=scene.colour.pause)
+        stream = httpcore.AsyncIteratorByteStream(endless(UP), aclose_func=scene.colour.pause)
     else:
-        stream = httpcore.IteratorByteStream(chunks, close_func=lambda: drive(scene.colour.pause()))
+        stream = httpcore.IteratorByteStream(
+            itertools.repeat(UP), close_func=lambda: drive(scene.colour.pause())
+        )
     fields = [HOST, (b"Transfer-Encoding", b"chunked")]
     response = await scene.client.send(scene.url(b"/early"), b"POST", fields, stream, read=5.0, write=5.0)
     await response.first()
     await response.close()
 
 
-class _Chunks:
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
+class endless:  # noqa: N801
+    """The same chunk again and again."""
+
+    def __init__(self, chunk: bytes) -> None:
+        self._chunk = chunk
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        chunk = next(self._chunks, None)
-        if chunk is None:
-            raise StopAsyncIteration
-        return chunk
+        return self._chunk
 
 
 @exchange()

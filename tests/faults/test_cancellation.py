@@ -10,9 +10,11 @@ import anyio
 import pytest
 import trio
 
+import httpcore
+
 from ..colours import ASYNC_NAMES, Colour
 from ..peers.scripted import Peer, Server, first_then_serve, serve
-from .exchanges import EXCHANGES, Exchange, Scene, scene_of
+from .exchanges import EXCHANGES, Exchange, Scene, endless, scene_of
 from .rows import row
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -66,7 +68,12 @@ async def cancel_at(
     if colour.is_trio:
         with trio.CancelScope() as trio_scope:
             wrapped = CancelAt(awaitable(), k, trio_scope.cancel)
-            await wrapped
+            try:
+                await wrapped
+            except (trio.Cancelled, Exception):
+                raise
+            except BaseException as exc:
+                raise AssertionError("A nursery of ours wrapped it.") from exc
         assert trio_scope.cancelled_caught is wrapped.is_cancelled
         return wrapped.is_cancelled
     if colour.name.startswith("anyio"):
@@ -122,6 +129,35 @@ async def _cancel_at_each(colour: Colour, scene: Scene, exchange: Exchange, is_l
             assert k > 1
             return
     raise AssertionError("the exchange never completed")
+
+
+@row("CAN-08")
+def test_while_the_callers_stream_hears_of_a_failure(colour: Colour) -> None:
+    """The cancellation is newer than the failure, and nobody but its owner may catch it."""
+
+    def script(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(b"junk\r\n\r\n")
+        while peer.sock.recv(65536):
+            pass
+
+    async def main() -> None:
+        fields = [(b"Host", b"h"), (b"Transfer-Encoding", b"chunked")]
+        with Server(script) as server:
+            async with colour.client(max_connections=1) as client:
+
+                async def fail() -> None:
+                    stream = httpcore.AsyncIteratorByteStream(endless(b"x" * 100_000), colour.pause)
+                    with pytest.raises(httpcore.RemoteProtocolError):
+                        await client.send(server.url(), b"POST", fields, stream)
+
+                k = 1
+                while await cancel_at(colour, fail, k):
+                    assert client.pool.statistics()["connections"] == 0
+                    k += 1
+                assert k > 2
+
+    colour.run(main)
 
 
 @row("CAN-01", "CAN-02", "POOL-09")

@@ -72,14 +72,15 @@ class TrioStream:
     def abort(self) -> None:
         if self._is_aborted:
             return
-        self._is_aborted = True
         if _current_token() is self._token:
             self._close()
-            return
-        try:
-            self._token.run_sync_soon(self._close)
-        except trio.RunFinishedError:
-            self._sock.close()
+        else:
+            try:
+                self._token.run_sync_soon(self._close)
+            except trio.RunFinishedError:
+                self._sock.close()
+        # Last, so that an interrupted attempt can be repeated.
+        self._is_aborted = True
 
     def _close(self) -> None:
         trio.lowlevel.notify_closing(self._sock)
@@ -116,7 +117,8 @@ class TrioStream:
         return socket_info(self._sock, name)
 
     def __del__(self) -> None:
-        if not self._is_aborted:
+        # Absent when making it was interrupted; the socket closes itself then.
+        if not getattr(self, "_is_aborted", True):
             self._sock.close()
 
 
@@ -197,8 +199,8 @@ async def _wait_any(
 ) -> bool:
     """Wait until one of the sockets is ready in its direction; `False` when `deadline` passed first.
 
-    The children only wait for one socket each and end one another, so that the nursery raises nothing but
-    what came from outside: then that, bare.
+    The children only wait for one socket each and end one another; none of them raises, not even that it was
+    cancelled. The parent does so itself, since a nursery would wrap it in a group.
     """
     found: list[socket.socket] = [] if ready is None else ready
     closed: list[trio.ClosedResourceError] = []
@@ -209,14 +211,24 @@ async def _wait_any(
             found.append(sock)
         except trio.ClosedResourceError as exc:
             closed.append(exc)
+        except trio.Cancelled:
+            pass
         scope.cancel()
 
-    with trio.CancelScope(deadline=math.inf if deadline is None else _on_trio_clock(deadline)) as scope:
-        async with trio.open_nursery() as nursery:
-            for sock in readable:
-                nursery.start_soon(watch, trio.lowlevel.wait_readable, sock)
-            for sock in writable:
-                nursery.start_soon(watch, trio.lowlevel.wait_writable, sock)
+    try:
+        with trio.CancelScope(deadline=math.inf if deadline is None else _on_trio_clock(deadline)) as scope:
+            async with trio.open_nursery() as nursery:
+                for sock in readable:
+                    nursery.start_soon(watch, trio.lowlevel.wait_readable, sock)
+                for sock in writable:
+                    nursery.start_soon(watch, trio.lowlevel.wait_writable, sock)
+    except BaseException as exc:
+        # KeyboardInterrupt, in a group; what else that may hold are the cancellations that it led to.
+        group: tuple[BaseException, ...] = getattr(exc, "exceptions", ())
+        if not group:
+            raise
+        raise next((each for each in group if not isinstance(each, trio.Cancelled)), group[0]) from None
+    await trio.lowlevel.checkpoint_if_cancelled()
     return bool(found or closed)
 
 

@@ -161,12 +161,20 @@ class Pool:
         return fate is not Fate.UNANSWERED or request.method in IDEMPOTENT
 
     async def _give_up(self, request: Request, exc: BaseException) -> None:
-        """Our cleanup is done: let the caller's stream know, and the caller."""
+        """Our cleanup is done: let the caller's stream know, and the caller.
+
+        A cancellation meanwhile comes first; an error of the stream's own does not.
+        """
         try:
             if request.body is not None:
                 await request.body.close()
-        finally:
+        except Exception:
+            raise exc from exc.__cause__
+        else:
             raise exc
+        finally:
+            # An error's traceback that led back to the error would keep all it knows for the collector.
+            del exc
 
     def _try_connect(self, claim: Claim, route: Route) -> Connection | None:
         """Ask for a place; return its connection if that is open and good, as it is for most requests.
@@ -386,9 +394,13 @@ class Pool:
             for claim in claims:
                 if self._try_connect(claim, route) is None:
                     await self._connect(claim, route, UNLIMITED, None)
-        finally:
             for claim in claims:
                 claim.forget()
+        except BaseException:
+            # Also what was interrupted as it forgot.
+            for claim in claims:
+                claim.forget()
+            raise
 
     def summaries(self) -> dict[Route, list[str]]:
         """What each origin's connections are doing."""
