@@ -32,8 +32,20 @@ class Fault(enum.Enum):
 INTERRUPTS = (Fault.INTERRUPT, Fault.INTERRUPT_AFTER)
 
 
-class Interrupt(BaseException):
-    """What KeyboardInterrupt is like."""
+class Interrupt(KeyboardInterrupt):
+    """Of a kind of its own, so that the tests' runner can still be interrupted."""
+
+
+def whoever_runs(colour: Colour) -> object:
+    """The task, or the thread, that runs now; `None` in a callback of the loop."""
+    if not colour.is_async:
+        return threading.get_ident()
+    if not colour.is_trio:
+        return asyncio.current_task()
+    try:
+        return trio.lowlevel.current_task()
+    except RuntimeError:
+        return None
 
 
 class FaultyBackend:
@@ -50,24 +62,18 @@ class FaultyBackend:
         self.at = at
         self.count = 0
         self.is_armed = True
-        self._is_async = colour.is_async
-        self._is_trio = colour.is_trio
-        self._owner = self._whoever_runs()
+        self._colour = colour
+        self._owner = whoever_runs(colour)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     def strikes(self) -> bool:
         """Count a verb; whether it is the one."""
-        if not self.is_armed or self._whoever_runs() != self._owner:
+        if not self.is_armed or whoever_runs(self._colour) != self._owner:
             return False
         self.count += 1
         return self.count == self.at
-
-    def _whoever_runs(self) -> object:
-        if self._is_trio:
-            return trio.lowlevel.current_task()
-        return asyncio.current_task() if self._is_async else threading.get_ident()
 
     def create_parker(self) -> Any:
         return _Parker(self, self._inner.create_parker())

@@ -233,7 +233,6 @@ class AsyncioStream(asyncio.BufferedProtocol):
     def abort(self) -> None:
         if self._is_aborted:
             return
-        self._is_aborted = True
         if _running_loop() is self._loop:
             self._abort_here()
         elif self._loop.is_closed():
@@ -243,6 +242,8 @@ class AsyncioStream(asyncio.BufferedProtocol):
                 self._loop.call_soon_threadsafe(self._abort_here)
             except RuntimeError:
                 self._sock.close()
+        # Last, so that an interrupted attempt can be repeated.
+        self._is_aborted = True
 
     def _abort_here(self) -> None:
         self._cancel_timer()
@@ -418,9 +419,9 @@ class AsyncioBackend:
             loop.remove_writer(sock)
             parker.unpark()
 
-        for sock in sockets:
-            loop.add_writer(sock, notice, sock)
         try:
+            for sock in sockets:
+                loop.add_writer(sock, notice, sock)
             await parker.park(deadline)
         finally:
             for sock in sockets:
@@ -432,11 +433,11 @@ class AsyncioBackend:
         stream = AsyncioStream(loop, sock)
         try:
             await loop.create_connection(lambda: stream, sock=sock)
+            return stream
         except BaseException:
             stream.abort()
             sock.close()
             raise
-        return stream
 
     async def within(self, awaitable: Awaitable[T], deadline: float | None) -> T:
         if deadline is None:

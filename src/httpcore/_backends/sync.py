@@ -81,8 +81,8 @@ class SyncStream:
         mind_forks(self)
 
     def try_send(self, data: Buffer) -> int:
-        self._is_sending = True
         try:
+            self._is_sending = True
             if self._is_aborted:
                 raise WriteError("The connection was closed while it was being written to.")
             sent = self._sock.send(data, _DONTWAIT)
@@ -127,8 +127,8 @@ class SyncStream:
         return self._stash is not None or deadline is None or monotonic() < deadline
 
     def _receive(self, limit: int, flags: int) -> bytes | None:
-        self._is_receiving = True
         try:
+            self._is_receiving = True
             if self._is_aborted:
                 raise ReadError(_CLOSED)
             data = self._sock.recv(limit, flags)
@@ -149,8 +149,8 @@ class SyncStream:
         return data
 
     def _poll(self, readable: bool, writable: bool, deadline: float | None) -> bool:
-        self._is_receiving = True
         try:
+            self._is_receiving = True
             return self._is_aborted or bool(_poll([self._sock], readable, writable, deadline))
         finally:
             self._is_receiving = False
@@ -173,8 +173,7 @@ class SyncStream:
             self._sock.close()
 
     def abort(self) -> None:
-        if self._is_aborted:
-            return
+        # Once more does no harm, and completes what an interrupt cut short.
         self._is_aborted = self._is_ended = True
         if not self._is_receiving and not self._is_sending:
             self._sock.close()
@@ -207,7 +206,8 @@ class SyncStream:
         return socket_info(self._sock, name)
 
     def __del__(self) -> None:
-        if not self._is_aborted:
+        # Absent when making it was interrupted; the socket closes itself then.
+        if not getattr(self, "_is_aborted", True):
             self._sock.close()
 
 

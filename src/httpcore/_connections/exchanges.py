@@ -122,7 +122,12 @@ class Exchange:
             await request.trace.emit(f"{self.name}.response_closed.complete", info)
 
     def __del__(self) -> None:
-        if self._stage is OPEN:
+        try:
+            is_open = self._stage is OPEN
+        except AttributeError:
+            # Interrupted while it was made.
+            return
+        if is_open:
             self._stage = Stage.CLOSED
             self._drop(foreign=True)
             warnings.warn(

@@ -56,6 +56,9 @@ class HTTP11Connection:
 
     def is_ready(self) -> bool:
         """Nothing may have arrived between two exchanges: not an end, not a 408, not a stray response."""
+        if self.is_busy:
+            # Whoever cut the last exchange short was cut short as well.
+            return False
         if self.stream.is_quiet():
             return True
         try:
@@ -104,7 +107,6 @@ class HTTP11Exchange(Exchange):
 
     def __init__(self, connection: HTTP11Connection, request: Request, claim: Claim) -> None:
         # What `Exchange` sets, without the call: there is one of these for every request.
-        self._stage = OPEN
         self._request = request
         self._claim = claim
         self._peer = connection.peer
@@ -121,6 +123,8 @@ class HTTP11Exchange(Exchange):
         self._last_size = 0
         self._trailers: Headers | None = None
         connection.is_busy = True
+        # Last: what is not made to its end has touched nothing, and is not open.
+        self._stage = OPEN
 
     # The head.
 
@@ -139,14 +143,14 @@ class HTTP11Exchange(Exchange):
                     raise self._late(ReadTimeout, "No response", timeouts.read)
                 head = self._hear()
             self._begin_body()
+            self.status = head.status
+            self.headers = head.headers
+            self.version = _VERSIONS[head.version]
+            self.reason = head.reason.decode("latin-1")
+            return self
         except BaseException as exc:
             self.fail(exc)
             raise
-        self.status = head.status
-        self.headers = head.headers
-        self.version = _VERSIONS[head.version]
-        self.reason = head.reason.decode("latin-1")
-        return self
 
     def _begin(self) -> bool:
         """Check what can be checked before a byte is written, and send what goes out in one piece.
@@ -394,7 +398,6 @@ class HTTP11Exchange(Exchange):
         """Nothing more can come of it: close the stream first, then give up the claim."""
         if self._stage is not OPEN:
             return
-        self._stage = Stage.FAILED
         is_sent = self._is_sent or (self._upload is not None and self._upload.is_sent)
         mark_sent(exc, is_sent)
         if (
@@ -403,6 +406,8 @@ class HTTP11Exchange(Exchange):
         ):
             self._claim.fate = Fate.UNANSWERED if is_sent else Fate.UNSENT
         self._drop()
+        # Last: if this is interrupted, the collector will find the exchange open, and drop it again.
+        self._stage = Stage.FAILED
 
     def _drop(self, *, foreign: bool = False) -> None:
         if self._upload is not None:
@@ -415,16 +420,15 @@ class HTTP11Exchange(Exchange):
         if self._stage is not OPEN:
             return
         try:
-            is_drained = self._drain()
+            if self._drain():
+                self._finish()
+            else:
+                self._drop()
+                self._stage = Stage.CLOSED
         except BaseException as exc:
             # Interrupted: who closed it will not come again.
             self.fail(exc)
             raise
-        if is_drained:
-            self._finish()
-        else:
-            self._stage = Stage.CLOSED
-            self._drop()
         await self._after_completion()
 
     def _drain(self) -> bool:

@@ -1,0 +1,127 @@
+"""An exception out of nowhere at every line of the library that a reference exchange runs."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import pytest
+
+import httpcore
+
+from ..colours import Colour
+from ..peers.faulty import Interrupt, whoever_runs
+from .exchanges import EXCHANGES, Exchange, Scene, scene_of
+from .rows import row
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+Line = tuple[str, int]
+"""A file and the number of a line in it."""
+
+LIBRARY = str(Path(httpcore.__file__).parent)
+
+LOOPS = ("sync", "asyncio", "trio")
+"""Where every exchange is struck. On the others the same lines run, and other code only beneath them."""
+
+FEW = ("get_twice", "waiting", "closed_early", "tls_get")
+
+
+@row("CAN-14")
+# A socket, or a response, that was interrupted before anybody owned it is closed by the collector, which says so.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:A response from:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_an_interrupt_at_any_line(colour: Colour) -> None:
+    struck: set[Line] = set()
+    for name in EXCHANGES if colour.name in LOOPS else FEW:
+        with scene_of(name) as scene:
+            exchange = EXCHANGES[name]
+            for line in colour.run(_lines_of, colour, scene, exchange):
+                if line not in struck:
+                    struck.add(line)
+                    colour.run(_strike, colour, scene, exchange, line)
+    assert len(struck) > 700
+
+
+async def _lines_of(colour: Colour, scene: Scene, exchange: Exchange) -> list[Line]:
+    """The lines of the library that the exchange runs, in this order."""
+    lines: dict[Line, None] = {}
+    async with scene.create_client(colour):
+        with Tracer(colour, lambda line: lines.setdefault(line)):
+            await exchange(scene)
+    return list(lines)
+
+
+async def _strike(colour: Colour, scene: Scene, exchange: Exchange, where: Line) -> None:
+    has_struck = False
+
+    def strike(line: Line) -> None:
+        nonlocal has_struck
+        if line == where and not has_struck:
+            has_struck = True
+            raise Interrupt
+
+    async with scene.create_client(colour):
+        is_interrupted = await _is_interrupted(exchange, scene, Tracer(colour, strike))
+        assert is_interrupted is has_struck, where
+        try:
+            scene.check_figures()
+            await scene.next_request()
+            _check_sockets(scene)
+        except BaseException as exc:
+            raise AssertionError(f"The pool does not go on after an interrupt at {where}.") from exc
+
+
+def _check_sockets(scene: Scene) -> None:
+    """After an interrupt on the way out of the kernel a thread looks as if it were in there still.
+
+    Then its socket is shut down, and closed as soon as nobody refers to the connection.
+    """
+    try:
+        scene.check_sockets()
+    except AssertionError:
+        gc.collect()
+        scene.check_sockets()
+
+
+async def _is_interrupted(
+    exchange: Callable[[Scene], Awaitable[object]], scene: Scene, tracer: Tracer
+) -> bool:
+    try:
+        with tracer:
+            await exchange(scene)
+    except Interrupt:
+        return True
+    return False
+
+
+class Tracer:
+    """Tells of each line of the library that the task which made it runs; a context manager."""
+
+    def __init__(self, colour: Colour, tell: Callable[[Line], object]) -> None:
+        self._colour = colour
+        self._tell = tell
+        self._owner = whoever_runs(colour)
+
+    def __enter__(self) -> None:
+        self._previous = sys.gettrace()
+        sys.settrace(self._trace)
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        sys.settrace(self._previous)
+
+    def _trace(self, frame: FrameType, event: str, _: object) -> Any:
+        code = frame.f_code
+        # What a finaliser raises, Python drops.
+        if not code.co_filename.startswith(LIBRARY) or code.co_name in ("<module>", "__del__"):
+            return None
+        if event == "line" and whoever_runs(self._colour) == self._owner:
+            self._tell((frame.f_code.co_filename, frame.f_lineno))
+        return self._trace
