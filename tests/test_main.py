@@ -10,6 +10,9 @@ import trustme
 
 from httpcore.__main__ import main
 
+from .peers.certificates import CA
+from .peers.http2 import h2_context, http2
+from .peers.http2 import serve as serve_http2
 from .peers.scripted import Peer, Server, serve
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -62,6 +65,27 @@ def test_a_proxy(capfd: pytest.CaptureFixture[str]) -> None:
         assert main(["--proxy", f"http://me:pw@127.0.0.1:{proxy.port}", "http://origin.example/a"]) == 0
     assert capfd.readouterr().out == "http://origin.example/a"
     assert b"Proxy-Authorization: Basic bWU6cHc=" in proxy.peers[0].received
+
+
+def test_http2_by_alpn(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "ca.pem"
+    CA.cert_pem.write_to_path(str(path))
+    with Server(http2(serve_http2), context=h2_context("h2")) as server:
+        url = f"https://localhost:{server.port}/a"
+        assert main(["-v", "--http2", "--cacert", str(path), url]) == 0
+    out, err = capfd.readouterr()
+    assert out == "/a"
+    assert "< HTTP/2 200\n" in err
+    shown = [line.split()[0] for line in err.splitlines() if line.startswith("  ")]
+    assert shown == ["lookup", "connect", "tls", "preface", "settings", "send", "upload", "waiting", "body"]
+
+
+def test_http2_alone_on_plain_http(capfd: pytest.CaptureFixture[str]) -> None:
+    with Server(http2(serve_http2)) as server:
+        assert main(["-v", "--http2-only", "-d", "hello", f"http://127.0.0.1:{server.port}/a"]) == 0
+    out, err = capfd.readouterr()
+    assert out == "/a"
+    assert "< HTTP/2 200\n" in err
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,6 @@ ERRORS = (
     httpcore.ProxyError,
     httpcore.TimeoutException,
     httpcore.UnsupportedProtocol,
-    NotImplementedError,
     OSError,
     ValueError,
 )
@@ -47,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-H", dest="headers", action="append", default=[], metavar="NAME: VALUE")
     parser.add_argument("-d", dest="data", help="the body")
     parser.add_argument("--cacert", help="a file of certificates to trust")
-    parser.add_argument("--http2", action="store_true", help="offer HTTP/2")
+    parser.add_argument("--http2", action="store_true", help="offer HTTP/2 where there is TLS")
+    parser.add_argument("--http2-only", action="store_true", help="speak HTTP/2 unasked, on http too")
     parser.add_argument("--proxy", help="the URL of a proxy")
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds for each phase")
     return parser
@@ -80,6 +80,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _pool(options: argparse.Namespace) -> httpcore.SyncConnectionPool:
     context: ssl.SSLContext | None = None
+    http1, http2 = not options.http2_only, options.http2 or options.http2_only
     if options.cacert:
         import ssl
 
@@ -92,9 +93,10 @@ def _pool(options: argparse.Namespace) -> httpcore.SyncConnectionPool:
             ssl_context=context,
             proxy_ssl_context=context,
             proxy_auth=auth,
-            http2=options.http2,
+            http1=http1,
+            http2=http2,
         )
-    return httpcore.SyncConnectionPool(ssl_context=context, http2=options.http2)
+    return httpcore.SyncConnectionPool(ssl_context=context, http1=http1, http2=http2)
 
 
 def split_url(text: str) -> URL:

@@ -18,6 +18,12 @@ PHASES = {
     "http11.send_request_body": "upload",
     "http11.receive_response_headers": "waiting",
     "http11.receive_response_body": "body",
+    "http2.send_connection_init": "preface",
+    "http2.receive_remote_settings": "settings",
+    "http2.send_request_headers": "send",
+    "http2.send_request_body": "upload",
+    "http2.receive_response_headers": "waiting",
+    "http2.receive_response_body": "body",
 }
 """What a person calls the phases that a trace names."""
 
