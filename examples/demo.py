@@ -1,4 +1,7 @@
-"""Requests through both pools, and through a proxy, to a real server on loopback, each with its phases as a waterfall."""
+"""Requests through both pools, and through a proxy, to a real server on loopback, each with its phases as a waterfall.
+
+Where there is TLS, server and client agree on HTTP/2: then several requests share one connection.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import trustme
@@ -18,11 +23,11 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 import httpcore
-from httpcore._waterfall import Waterfall
+from httpcore._waterfall import WIDTH, Waterfall
 
 
 async def application(scope, receive, send):
-    """Echo what was asked."""
+    """Echo what was asked; below /slow/, only after a while."""
     if scope["type"] != "http":
         return
     size = 0
@@ -30,6 +35,8 @@ async def application(scope, receive, send):
         size += len(message.get("body", b""))
         if not message.get("more_body"):
             break
+    if scope["path"].startswith("/slow/"):
+        await asyncio.sleep(0.2)
     body = f"{scope['method']} {scope['path']}: hello over {scope['scheme']}, {size} bytes came\n".encode()
     headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"text/plain")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -51,7 +58,6 @@ class Origin:
         config.insecure_bind = [f"127.0.0.1:{self.http}"]
         config.keyfile, config.certfile = str(key), str(chain)
         config.errorlog = None
-        config.alpn_protocols = ["http/1.1"]
         self._config = config
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -122,6 +128,14 @@ def requests(origin: Origin) -> list[tuple]:
     ]
 
 
+AT_ONCE = 5
+"""Requests that share a connection."""
+
+
+def slow_requests(origin: Origin) -> list[tuple]:
+    return [(b"https", b"localhost", origin.https, b"/slow/%d" % number) for number in range(AT_ONCE)]
+
+
 def headers_of(body: bytes | None) -> list[tuple[bytes, bytes]]:
     headers = [(b"Host", b"localhost"), (b"Accept", b"*/*")]
     return headers if body is None else [*headers, (b"Content-Length", b"%d" % len(body))]
@@ -138,8 +152,79 @@ def report(
     print(waterfall, end="\n\n")
 
 
+class Together:
+    """Several requests at once, drawn on one axis of time."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self._spans: dict[str, tuple[float, float]] = {}
+
+    def note(self, url: tuple, since: float) -> None:
+        self._spans[url[3].decode()] = (since - self._begin, time.monotonic() - self._begin)
+
+    def show(self, colour: str, info: dict, pool: httpcore.SyncConnectionPool) -> None:
+        states = ", ".join(f"{origin}: {' and '.join(found)}" for origin, found in info.items())
+        opened = pool.statistics()["opened"]
+        print(f"{colour:<5} {AT_ONCE} requests at once ({states}; {opened:.0f} connection opened)")
+        end = max(end for _, end in self._spans.values())
+        for path, (begin, until) in sorted(self._spans.items()):
+            left = int(begin / end * WIDTH)
+            bar = " " * left + "█" * max(1, round((until - begin) / end * WIDTH))
+            print(f"  {path:<9} {bar[:WIDTH]:<{WIDTH}} {(until - begin) * 1000:8.2f} ms")
+        print()
+
+
+def run_together_sync(origin: Origin, context: ssl.SSLContext) -> None:
+    """Each in a thread of its own. A response holds its stream until its body is read."""
+    with httpcore.SyncConnectionPool(ssl_context=context, http2=True) as pool:
+        pool.preconnect((b"https", b"localhost", origin.https, b"/"))
+        together = Together()
+
+        def send(url: tuple) -> httpcore.SyncByteStream:
+            since = time.monotonic()
+            content = pool.request(b"GET", url, headers_of(None), None, {"timeout": {"read": 5.0}})[2]
+            together.note(url, since)
+            return content
+
+        with ThreadPoolExecutor(AT_ONCE) as executor:
+            bodies = list(executor.map(send, slow_requests(origin)))
+        info = pool.get_connection_info()
+        for content in bodies:
+            b"".join(content)
+        together.show("sync", info, pool)
+
+
+async def run_together_async(origin: Origin, context: ssl.SSLContext) -> None:
+    async with httpcore.AsyncConnectionPool(ssl_context=context, http2=True) as pool:
+        await pool.preconnect((b"https", b"localhost", origin.https, b"/"))
+        together = Together()
+
+        async def send(url: tuple) -> httpcore.AsyncByteStream:
+            since = time.monotonic()
+            answer = await pool.arequest(b"GET", url, headers_of(None), None, {"timeout": {"read": 5.0}})
+            together.note(url, since)
+            return answer[2]
+
+        bodies = await asyncio.gather(*(send(url) for url in slow_requests(origin)))
+        info = await pool.get_connection_info()
+        for content in bodies:
+            async for _ in content:
+                pass
+        together.show("async", info, pool)
+
+
+def run_prior_knowledge(origin: Origin) -> None:
+    """HTTP/2 without TLS, which nobody negotiates."""
+    with httpcore.SyncConnectionPool(http1=False, http2=True) as pool:
+        for method, url, _ in requests(origin)[:2]:
+            waterfall = Waterfall()
+            ext = {"timeout": {"read": 5.0}, "trace": waterfall}
+            status, _, content, ext = pool.request(method, url, headers_of(None), None, ext)
+            report("sync", method, url, status, ext, len(b"".join(content)), waterfall)
+
+
 def run_sync(origin: Origin, context: ssl.SSLContext) -> None:
-    with httpcore.SyncConnectionPool(ssl_context=context) as pool:
+    with httpcore.SyncConnectionPool(ssl_context=context, http2=True) as pool:
         for method, url, body in requests(origin):
             waterfall = Waterfall()
             stream = None if body is None else httpcore.PlainByteStream(body)
@@ -151,7 +236,7 @@ def run_sync(origin: Origin, context: ssl.SSLContext) -> None:
 
 
 async def run_async(origin: Origin, context: ssl.SSLContext) -> None:
-    async with httpcore.AsyncConnectionPool(ssl_context=context) as pool:
+    async with httpcore.AsyncConnectionPool(ssl_context=context, http2=True) as pool:
         for method, url, body in requests(origin):
             waterfall = Waterfall()
             stream = None if body is None else httpcore.PlainByteStream(body)
@@ -167,7 +252,7 @@ async def run_async(origin: Origin, context: ssl.SSLContext) -> None:
 def run_proxied(origin: Origin, proxy: Proxy, context: ssl.SSLContext) -> None:
     """Forwarded over http, and through a tunnel over https."""
     url = (b"http", b"127.0.0.1", proxy.port, b"/")
-    with httpcore.SyncHTTPProxy(url, ssl_context=context) as pool:
+    with httpcore.SyncHTTPProxy(url, ssl_context=context, http2=True) as pool:
         for method, target, _ in requests(origin)[:4]:
             waterfall = Waterfall()
             headers = [(b"Host", b"localhost:%d" % target[2])]
@@ -188,6 +273,9 @@ def main() -> int:
         origin.authority.configure_trust(context)
         run_sync(origin, context)
         asyncio.run(run_async(origin, context))
+        run_together_sync(origin, context)
+        asyncio.run(run_together_async(origin, context))
+        run_prior_knowledge(origin)
         run_proxied(origin, proxy, context)
     return 0
 
