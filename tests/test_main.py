@@ -62,7 +62,7 @@ def test_cacert(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_a_proxy(capfd: pytest.CaptureFixture[str]) -> None:
     with Server(serve) as proxy:
-        assert main(["--proxy", f"http://me:pw@127.0.0.1:{proxy.port}", "http://origin.example/a"]) == 0
+        assert main(["--proxy", f"http://m%65:p%77@127.0.0.1:{proxy.port}", "http://origin.example/a"]) == 0
     assert capfd.readouterr().out == "http://origin.example/a"
     assert b"Proxy-Authorization: Basic bWU6cHc=" in proxy.peers[0].received
 
@@ -116,3 +116,16 @@ def test_junk_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     with Server(script) as server:
         assert main([f"http://127.0.0.1:{server.port}/"]) == 1
     assert "does not speak HTTP/1.1" in capfd.readouterr().err
+
+
+def test_errors_do_not_show_a_proxys_password(capfd: pytest.CaptureFixture[str]) -> None:
+    for url in (
+        "http://me:hunter2@",
+        "me:hunter2@proxy",
+        "ftp://me:hunter2@proxy",
+        "http://me:hunter2@127.0.0.2:1",
+    ):
+        assert main(["--proxy", url, "http://origin.example/"]) == 1
+        text = capfd.readouterr().err
+        assert text.startswith("httpcore: ")
+        assert "hunter2" not in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import httpcore
 
@@ -87,7 +87,7 @@ def _pool(options: argparse.Namespace) -> httpcore.SyncConnectionPool:
         context = ssl.create_default_context(cafile=options.cacert)
     if options.proxy:
         proxy = urlsplit(options.proxy)
-        auth = None if proxy.username is None else (proxy.username, proxy.password or "")
+        auth = None if proxy.username is None else (unquote(proxy.username), unquote(proxy.password or ""))
         return httpcore.SyncHTTPProxy(
             split_url(options.proxy),
             ssl_context=context,
@@ -103,7 +103,8 @@ def split_url(text: str) -> URL:
     """A URL as the interface takes it; what may not stand in a target is percent-encoded."""
     parts = urlsplit(text)
     if not parts.scheme or not parts.hostname:
-        raise ValueError(f"{text!r} is not an absolute URL.")
+        # What is before the '@' may be a password.
+        raise ValueError(f"{text.rpartition('@')[2]!r} is not an absolute URL.")
     target = quote(parts.path or "/", safe="/%:=&?~+!$,;'@()*[]")
     if parts.query:
         target += "?" + quote(parts.query, safe="/%:=&?~+!$,;'@()*[]")
