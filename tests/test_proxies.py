@@ -54,8 +54,8 @@ def tunnels(scheme: bytes, origin: Server) -> Server:
     return proxy_server(scheme, (socks_to if scheme.startswith(b"socks") else tunnel_to)(origin.port))
 
 
-def any_proxy(peer: Peer) -> None:
-    """A proxy of every kind that is its own origin."""
+def any_proxy(peer: Peer, limit: int = 1_000_000) -> None:
+    """A proxy of every kind that is its own origin, and leaves after `limit` answers."""
     first = peer.recv_exactly(1)
     peer.unread(first)
     if first == b"\x05":
@@ -66,7 +66,10 @@ def any_proxy(peer: Peer) -> None:
     elif first == b"C":
         peer.recv_head()
         peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
-    while head := peer.recv_request()[0]:
+    for _ in range(limit):
+        head, _ = peer.recv_request()
+        if not head:
+            return
         peer.answer(head.split(b" ")[1].removeprefix(b"http://origin.example"))
 
 
@@ -347,6 +350,71 @@ def test_limits_of_time(colour: Colour, way: str, limit: str) -> None:
             assert type(error) is httpcore.ProxyError
             assert type(error.__cause__) is httpcore.ConnectTimeout
         assert ("total time" in str(error)) is (limit == "total")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_opened_ahead(colour: Colour, way: str) -> None:
+    async def main() -> None:
+        with proxy_server(WAYS[way][0], any_proxy) as proxy:
+            async with client_by(way, colour, proxy) as client:
+                await client.preconnect(ORIGIN, 2)
+                assert await client.states() == ["HTTP/1.1, IDLE"] * 2
+                assert await client.get(ORIGIN) == b"/a"
+                assert proxy.accepted == 2
+
+    colour.run(main)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_connections_that_end_while_they_are_idle(colour: Colour, way: str) -> None:
+    """They are not used, or the request is sent again: the caller never hears of it."""
+
+    def script(peer: Peer) -> None:
+        any_proxy(peer, limit=1)
+
+    async def main() -> None:
+        with proxy_server(WAYS[way][0], script) as proxy:
+            async with client_by(way, colour, proxy, max_connections=1) as client:
+                for number in (1, 2, 3):
+                    assert await client.get(ORIGIN) == b"/a"
+                    assert proxy.accepted == number
+
+    colour.run(main)
+
+
+def test_both_layers_of_tls_are_closed_in_good_order(colour: Colour) -> None:
+    ends: list[str] = []
+
+    def script(peer: Peer) -> None:
+        # An end without close_notify is an error here.
+        peer.sock = server_context().wrap_socket(peer.sock, server_side=True, suppress_ragged_eofs=False)
+        peer.recv_head()
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", origin.port)) as upstream:
+            back = threading.Thread(target=_carry_back, args=(upstream, peer))
+            back.start()
+            try:
+                while data := peer.sock.recv(65536):
+                    upstream.sendall(data)
+                ends.append("clean")
+            except ssl.SSLError as exc:
+                ends.append(str(exc))
+            upstream.shutdown(socket.SHUT_WR)
+            back.join()
+
+    async def main() -> None:
+        with Server(script) as proxy:
+            async with client_of(colour, proxy, b"https") as client:
+                assert await client.get((b"https", b"localhost", origin.port, b"/a")) == b"/a"
+
+    with Server(serve, context=server_context()) as origin:
+        colour.run(main)
+    assert ends == ["clean"]
+
+
+def _carry_back(upstream: socket.socket, peer: Peer) -> None:
+    while data := upstream.recv(65536):
+        peer.send(data)
 
 
 TLS_EVENTS = {

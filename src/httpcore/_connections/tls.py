@@ -97,11 +97,14 @@ class TLSStream:
         return self._inner.wait(readable, writable or engine.has_output, deadline)
 
     def close(self) -> None:
-        """Say `close_notify` in one attempt that does not wait, then abort."""
+        """Say `close_notify` in one attempt that does not wait, then have the stream beneath close."""
         if not self._is_aborted:
+            self._is_aborted = True
             self._engine.close_notify()
             self._flush_quietly()
-            self.abort()
+            # In a tunnel it is TLS as well, and has a goodbye of its own to say.
+            close = getattr(self._inner, "close", self._inner.abort)
+            close()
 
     def abort(self) -> None:
         self._is_aborted = True
