@@ -40,6 +40,25 @@ def socks_to(port: int | None = None) -> Script:
     return script
 
 
+def any_proxy(peer: Peer, limit: int = 1_000_000) -> None:
+    """A proxy of every kind that is its own origin, and leaves after `limit` answers."""
+    first = peer.recv_exactly(1)
+    peer.unread(first)
+    if first == b"\x05":
+        peer.recv_exactly(peer.recv_exactly(2)[1])
+        peer.send(b"\x05\x00")
+        peer.recv_exactly(peer.recv_exactly(5)[4] + 2)
+        peer.send(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50")
+    elif first == b"C":
+        peer.recv_head()
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    for _ in range(limit):
+        head, _ = peer.recv_request()
+        if not head:
+            return
+        peer.answer(head.split(b" ")[1].removeprefix(b"http://origin.example"))
+
+
 def relay(peer: Peer, port: int, *, greeting: bytes = b"") -> None:
     """Carry bytes between a client and a port of loopback until one of them leaves.
 
