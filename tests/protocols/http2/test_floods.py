@@ -112,6 +112,13 @@ def test_answers_that_are_read() -> None:
     assert engine.failure is None
 
 
+def test_one_ping_of_ours_has_one_answer() -> None:
+    engine = start()
+    engine.ping(b"question")
+    engine.feed(ping(b"question", flags=ACK) * 10_002)
+    expect_failure(engine, CALM)
+
+
 def test_continuations_without_end() -> None:
     engine = start()
     stream = send(engine)

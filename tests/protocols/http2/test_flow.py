@@ -325,12 +325,13 @@ def test_past_64_mib_unread_only_who_keeps_up_is_credited() -> None:
     assert reader.window == 2 * MIB
 
 
-def test_the_peer_overruns_a_streams_window() -> None:
+@pytest.mark.parametrize("size", [1, 31, 32, 16_384])
+def test_the_peer_overruns_a_streams_window(size: int) -> None:
     engine = start()
     stream, other = send(engine), send(engine)
     engine.feed(headers(1))
     pour(engine, stream, STREAM_WINDOW)
-    assert engine.feed(data(1, b"x")) == [stream]
+    assert engine.feed(data(1, bytes(size))) == [stream]
     expect_reset(engine, 1, ErrorCode.FLOW_CONTROL_ERROR)
     assert "the stream's window has 0 left" in str(stream.error)
     assert take(engine, stream) == bytes(STREAM_WINDOW)
@@ -361,6 +362,18 @@ def test_padding_is_counted_and_credited(padding: int) -> None:
     assert engine._receive_window == CONNECTION_WINDOW - 10 * flow_size
     take(engine, stream)
     assert stream.taken == 10 * flow_size
+
+
+def test_the_connection_is_credited_for_padded_data_too() -> None:
+    engine = start()
+    stream = send(engine)
+    engine.feed(headers(1))
+    given = 0
+    for _ in range(1100):
+        engine.feed(data(1, bytes(16_000), padding=200))
+        take(engine, stream)
+        given += credits(engine).get(0, 0)
+    assert given > CONNECTION_WINDOW // 2
 
 
 def test_padding_alone_is_credited() -> None:

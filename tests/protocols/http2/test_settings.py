@@ -8,6 +8,7 @@ import hpack
 import pytest
 
 from httpcore._exceptions import LocalProtocolError
+from httpcore._protocols.hpack import Encoder
 from httpcore._protocols.http2 import Engine, ErrorCode, Limits, prepare_fields
 from httpcore._protocols.http2.frames import (
     ACK,
@@ -221,6 +222,14 @@ def test_table_size(sizes: list[int]) -> None:
         decoder.header_table.maxsize = 4096
     for number in range(3):
         check(number)
+
+
+def test_the_table_is_resized_when_the_peer_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(Encoder, "resize", lambda encoder, size: sizes.append(size))
+    engine = start([(TABLE, 100), (TABLE, 0), (TABLE, 50)])
+    engine.feed(settings([(WINDOW, 5)]) + settings())
+    assert sizes == [100, 0, 50]
 
 
 def test_never_acknowledged() -> None:

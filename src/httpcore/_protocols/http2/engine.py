@@ -633,8 +633,6 @@ class Engine:
         stream = self.streams.get(stream_id)
         if stream is None:
             self._resets.note_late(frames.HEADERS, stream_id)
-            # What is in it had to be decoded.
-            self._patience.spend()
             return
         if stream.stage is _ENDED:
             raise Fault(ErrorCode.STREAM_CLOSED, "HEADERS after the end of the response", stream_id=stream_id)
