@@ -108,7 +108,7 @@ class TrioStream:
         return True
 
     def is_quiet(self) -> bool:
-        return not self._is_aborted and not self._look()
+        return not self._is_aborted and not self._look(0)
 
     def has_news(self) -> bool:
         return False
