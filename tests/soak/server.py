@@ -67,7 +67,7 @@ class Report:
     def as_json(self) -> str:
         repeated = {token: count for token, count in self.seen.items() if count > 1}
         return json.dumps(
-            {"seen": len(self.seen), "repeated": repeated, "met": self.met, "hurt": sorted(self.hurt)}
+            {"seen": sorted(self.seen), "repeated": repeated, "met": self.met, "hurt": sorted(self.hurt)}
         )
 
 
