@@ -180,11 +180,16 @@ class IntegrityRun:
         # A connection that is closed after an answer may take the next request with it.
         may_spread = sum(number for kind, number in met.items() if kind.endswith("after"))
         if self._protocol == "http2":
-            # What was not processed fails only if its body could not be sent again, or too often.
-            for token, error in list(broken.items()):
-                if "REFUSED" in error or "GOAWAY" in error:
-                    assert self.outcome.uploads[token] >= PLAIN, (token, error)
-                    del broken[token]
+            # What was not processed fails only if its body could not be sent again, or for the third time: each
+            # GOAWAY hits all streams of a connection.
+            refused = {
+                token: error
+                for token, error in broken.items()
+                if "REFUSED" in error or ("GOAWAY" in error and "without GOAWAY" not in error)
+            }
+            small = [token for token in refused if outcome.uploads[token] < PLAIN]
+            assert len(small) <= count // 50, small
+            broken = {token: error for token, error in broken.items() if token not in refused}
             # A reset takes with it what is still on its way, in either direction.
             may_spread += met.get("reset inside", 0) * STREAMS
         assert len(broken) <= may_spread, broken

@@ -179,6 +179,7 @@ class HTTP2:
 
     async def run(self) -> None:
         self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(2**20)
         try:
             while True:
                 self._writer.write(self._h2.data_to_send())
@@ -207,10 +208,12 @@ class HTTP2:
                 return True
             fields = {bytes(name): bytes(value) for name, value in _as_bytes(event.headers)}
             self._requests[event.stream_id] = (fields, [])
-        elif isinstance(event, h2.events.DataReceived) and event.stream_id in self._requests:
-            self._requests[event.stream_id][1].append(event.data)
+        elif isinstance(event, h2.events.DataReceived):
+            # Also what nobody wants was received (RFC 9113 §6.9).
             if event.flow_controlled_length:
                 self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            if event.stream_id in self._requests:
+                self._requests[event.stream_id][1].append(event.data)
         elif isinstance(event, h2.events.StreamEnded) and event.stream_id in self._requests:
             try:
                 return self._answer(event.stream_id)
