@@ -23,8 +23,8 @@ from ..peers.http2 import h2_context, http2
 from ..peers.http2 import serve as serve_http2
 from ..peers.proxies import socks_to, tunnel_to
 from ..peers.scripted import Peer, Script, Server
+from .cancelling import cancel_at
 from .rows import row
-from .test_cancellation import cancel_at
 from .test_proxy import SECRET, TARGET, after_head, url_of
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

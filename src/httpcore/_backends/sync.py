@@ -102,6 +102,8 @@ class SyncStream:
             if self._is_aborted:
                 self._close_if_unused()
         if not sent and len(data):
+            # Nor will it say anything more that could be waited for.
+            self.abort()
             raise WriteError("Sending failed: the connection takes no more bytes.")
         return sent
 

@@ -40,6 +40,8 @@ class TrioStream:
         except OSError as exc:
             raise WriteError(f"Sending failed: {exc}.") from exc
         if sent == 0 and len(data):
+            # Nor will it say anything more that could be waited for.
+            self.abort()
             raise WriteError("Sending failed: the connection takes no more bytes.")
         return sent
 
