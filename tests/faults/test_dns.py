@@ -182,3 +182,13 @@ def test_a_lookup_that_two_wait_for_and_one_gives_up(colour: Colour, monkeypatch
         colour.run(main)
     finally:
         release.set()
+
+
+def test_an_interface_that_is_not_there(colour: Colour) -> None:
+    async def main() -> None:
+        async with colour.client() as client:
+            with pytest.raises(httpcore.ConnectError, match="no interface 'nowhere0'"):
+                await client.send((b"http", b"fe80::1%nowhere0", 80, b"/"))
+            assert client.pool.statistics()["connections"] == 0
+
+    colour.run(main)
