@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 TRACE = 5
 """The level below DEBUG."""
+
+logger = logging.getLogger("httpcore")
 
 
 def set_up_logging() -> None:
@@ -13,10 +16,6 @@ def set_up_logging() -> None:
     level = os.environ.get("HTTPCORE_LOG_LEVEL", os.environ.get("HTTPX_LOG_LEVEL", "")).upper()
     if level not in ("DEBUG", "TRACE"):
         return
-    # Nobody else pays for loading it.
-    import logging
-
-    logger = logging.getLogger("httpcore")
     logging.addLevelName(TRACE, "TRACE")
     handler = logging.StreamHandler()
     handler.setFormatter(

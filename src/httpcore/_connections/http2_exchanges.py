@@ -356,11 +356,14 @@ class HTTP2Exchange(Exchange):
 
     def _drop(self, *, foreign: bool = False) -> None:
         self._stop_upload()
-        self._connection.leave(self._signal, self._stream, foreign=foreign)
-        if self._connection.is_gone:
-            self._claim.discard(foreign=foreign)
-        else:
-            self._claim.forget(foreign=foreign)
+        try:
+            self._connection.leave(self._signal, self._stream, foreign=foreign)
+        finally:
+            # Leaving sends, and may be interrupted there; nobody comes again to give back the place.
+            if self._connection.is_gone:
+                self._claim.discard(foreign=foreign)
+            else:
+                self._claim.forget(foreign=foreign)
 
     async def close(self) -> None:
         """End the exchange where it is."""
@@ -369,7 +372,11 @@ class HTTP2Exchange(Exchange):
             return
         if stream.is_ended and not self._body_is_open:
             stream.data.clear()
-            self._finish(stream)
+            try:
+                self._finish(stream)
+            except BaseException as exc:
+                self.fail(exc)
+                raise
         else:
             self._stage = Stage.CLOSED
             self._drop()

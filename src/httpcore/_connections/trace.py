@@ -7,6 +7,7 @@ caller's own, and passes unchanged.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -25,7 +26,7 @@ class Trace:
 
     async def emit(self, name: str, info: Info) -> None:
         result = self._hook(name, info)
-        if isinstance(result, Awaitable):
+        if inspect.isawaitable(result):
             await result
 
     async def run(self, name: str, info: Info, phase: Callable[..., Awaitable[T]], *arguments: object) -> T:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class Limits(NamedTuple):
+@dataclass(frozen=True)
+class Limits:
     """Bounds on one response; whatever is beyond them is a `RemoteProtocolError`.
 
     The memory that a peer can fill is the bound plus the one piece that went past it.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class Limits(NamedTuple):
+@dataclass(frozen=True)
+class Limits:
     """Bounds on one connection. What is beyond them ends the stream if the stream alone is at fault, and
     otherwise the connection."""
 
