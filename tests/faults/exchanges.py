@@ -23,8 +23,9 @@ import httpcore
 
 from ..colours import Client, Colour, Response, drive
 from ..peers.certificates import client_context, server_context
+from ..peers.http2 import h2_context, http2
 from ..peers.proxies import relay, socks_to
-from ..peers.scripted import Peer, Server
+from ..peers.scripted import Peer, Script, Server
 
 Exchange = Callable[["Scene"], Awaitable[object]]
 
@@ -62,10 +63,12 @@ class Scene:
             **options,
         }
         self.colour = colour
-        if self._kind in ("forward", "tunnel", "socks5"):
+        if self._kind.startswith("h2"):
+            settings |= {"http1": False, "http2": True}
+        if self._kind in ("forward", "tunnel", "socks5", "h2-tunnel"):
             scheme = b"socks5" if self._kind == "socks5" else b"http"
             url = (scheme, b"proxy.example", self._servers["proxy"].port, b"/")
-            mode = "TUNNEL_ONLY" if self._kind == "tunnel" else "DEFAULT"
+            mode = "TUNNEL_ONLY" if self._kind.endswith("tunnel") else "DEFAULT"
             self.client = colour.proxy(url, proxy_mode=mode, **settings)
         elif self._kind == "https-proxy":
             url = (b"https", b"localhost", self._servers["proxy"].port, b"/")
@@ -134,17 +137,25 @@ def scene_of(name: str) -> Iterator[Scene]:
     kind = KINDS[name]
     with ExitStack() as stack, tempfile.TemporaryDirectory() as directory:
         path = str(Path(directory, "s"))
-        servers = {"plain": stack.enter_context(Server(reference))}
-        servers["tls"] = stack.enter_context(Server(reference, context=server_context()))
+        is_http2 = kind.startswith("h2")
+        script, context = (_reference_http2(), h2_context()) if is_http2 else (reference, server_context())
+        servers = {"plain": stack.enter_context(Server(script))}
+        servers["tls"] = stack.enter_context(Server(script, context=context))
         if kind == "uds":
             stack.enter_context(Server(reference, path=path))
         elif kind == "socks5":
             servers["proxy"] = stack.enter_context(Server(_socks))
         elif kind == "https-proxy":
             servers["proxy"] = stack.enter_context(Server(_proxy, context=server_context()))
-        elif kind in ("forward", "tunnel"):
+        elif kind in ("forward", "tunnel", "h2-tunnel"):
             servers["proxy"] = stack.enter_context(Server(_proxy))
         yield Scene(kind, servers, path)
+
+
+def _reference_http2() -> Script:
+    from .exchanges_http2 import reference as script
+
+    return http2(script)
 
 
 def exchange(kind: str = "direct") -> Callable[[Exchange], Exchange]:
@@ -250,13 +261,13 @@ def _socks(peer: Peer) -> None:
 # The exchanges.
 
 
-async def _read(response: Any, expected: bytes | None = None) -> None:
+async def read_response(response: Any, expected: bytes | None = None) -> None:
     body = await response.read()
     if expected is not None:
         assert body == expected
 
 
-async def _post(
+async def post(
     scene: Scene,
     url: tuple[bytes, bytes, int, bytes],
     body: bytes | list[bytes],
@@ -270,7 +281,7 @@ async def _post(
 
 @exchange()
 async def get(scene: Scene) -> None:
-    await _read(await scene.client.send(scene.url(b"/a")), b"/a")
+    await read_response(await scene.client.send(scene.url(b"/a")), b"/a")
 
 
 @exchange()
@@ -281,22 +292,22 @@ async def get_twice(scene: Scene) -> None:
 
 @exchange()
 async def head(scene: Scene) -> None:
-    await _read(await scene.client.send(scene.url(b"/a"), b"HEAD"), b"")
+    await read_response(await scene.client.send(scene.url(b"/a"), b"HEAD"), b"")
 
 
 @exchange()
 async def no_content(scene: Scene) -> None:
-    await _read(await scene.client.send(scene.url(b"/none")), b"")
+    await read_response(await scene.client.send(scene.url(b"/none")), b"")
 
 
 @exchange()
 async def chunked_with_trailers(scene: Scene) -> None:
-    await _read(await scene.client.send(scene.url(b"/chunked")), b"abc" * 5)
+    await read_response(await scene.client.send(scene.url(b"/chunked")), b"abc" * 5)
 
 
 @exchange()
 async def large_download(scene: Scene) -> None:
-    await _read(await scene.client.send(scene.url(b"/large")), DOWN)
+    await read_response(await scene.client.send(scene.url(b"/large")), DOWN)
 
 
 @exchange()
@@ -319,12 +330,12 @@ async def until_close(scene: Scene) -> None:
 
 @exchange()
 async def connection_close(scene: Scene) -> None:
-    await _read(await scene.client.send(scene.url(b"/close")), b"/close")
+    await read_response(await scene.client.send(scene.url(b"/close")), b"/close")
 
 
 @exchange()
 async def interim(scene: Scene) -> None:
-    await _read(await scene.client.send(scene.url(b"/interim")), b"/interim")
+    await read_response(await scene.client.send(scene.url(b"/interim")), b"/interim")
 
 
 @exchange()
@@ -336,41 +347,43 @@ async def switched(scene: Scene) -> None:
 
 @exchange()
 async def small_upload(scene: Scene) -> None:
-    await _read(await _post(scene, scene.url(b"/a"), b"hello"), b"/a")
+    await read_response(await post(scene, scene.url(b"/a"), b"hello"), b"/a")
 
 
 @exchange()
 async def large_upload(scene: Scene) -> None:
-    await _read(await _post(scene, scene.url(b"/a"), UP), b"/a")
+    await read_response(await post(scene, scene.url(b"/a"), UP), b"/a")
 
 
 @exchange()
 async def streamed_upload(scene: Scene) -> None:
-    await _read(await _post(scene, scene.url(b"/a"), [UP[:30_000]] * 5), b"/a")
+    await read_response(await post(scene, scene.url(b"/a"), [UP[:30_000]] * 5), b"/a")
 
 
 @exchange()
 async def expect(scene: Scene) -> None:
-    await _read(await _post(scene, scene.url(b"/expect"), b"hello", (b"Expect", b"100-continue")), b"/expect")
+    await read_response(
+        await post(scene, scene.url(b"/expect"), b"hello", (b"Expect", b"100-continue")), b"/expect"
+    )
 
 
 @exchange()
 async def expect_refused(scene: Scene) -> None:
-    response = await _post(scene, scene.url(b"/refuse"), b"hello", (b"Expect", b"100-continue"))
+    response = await post(scene, scene.url(b"/refuse"), b"hello", (b"Expect", b"100-continue"))
     assert response.status == 413
-    await _read(response, b"no")
+    await read_response(response, b"no")
 
 
 @exchange()
 async def upload_refused(scene: Scene) -> None:
-    response = await _post(scene, scene.url(b"/refuse"), UP)
+    response = await post(scene, scene.url(b"/refuse"), UP)
     assert response.status == 413
-    await _read(response, b"no")
+    await read_response(response, b"no")
 
 
 @exchange()
 async def echo(scene: Scene) -> None:
-    await _read(await _post(scene, scene.url(b"/echo"), [UP[:20_000]] * 4), UP[:80_000])
+    await read_response(await post(scene, scene.url(b"/echo"), [UP[:20_000]] * 4), UP[:80_000])
 
 
 @exchange()
@@ -405,7 +418,7 @@ class endless:  # noqa: N801
 @exchange()
 async def replayed(scene: Scene) -> None:
     """The second request meets a connection that the server drops."""
-    await _read(await scene.client.send(scene.url(b"/vanish")), b"/vanish")
+    await read_response(await scene.client.send(scene.url(b"/vanish")), b"/vanish")
     await get(scene)
 
 
@@ -479,23 +492,23 @@ async def preconnected(scene: Scene) -> None:
 
 @exchange()
 async def tls_get(scene: Scene) -> None:
-    await _read(await scene.client.send(scene.tls_url(b"/a")), b"/a")
+    await read_response(await scene.client.send(scene.tls_url(b"/a")), b"/a")
 
 
 @exchange()
 async def tls_resumed(scene: Scene) -> None:
     for _ in range(2):
-        await _read(await scene.client.send(scene.tls_url(b"/close")), b"/close")
+        await read_response(await scene.client.send(scene.tls_url(b"/close")), b"/close")
 
 
 @exchange()
 async def tls_large_download(scene: Scene) -> None:
-    await _read(await scene.client.send(scene.tls_url(b"/large")), DOWN)
+    await read_response(await scene.client.send(scene.tls_url(b"/large")), DOWN)
 
 
 @exchange()
 async def tls_large_upload(scene: Scene) -> None:
-    await _read(await _post(scene, scene.tls_url(b"/a"), UP), b"/a")
+    await read_response(await post(scene, scene.tls_url(b"/a"), UP), b"/a")
 
 
 @exchange("uds")
@@ -505,7 +518,7 @@ async def unix_socket(scene: Scene) -> None:
 
 @exchange("forward")
 async def forwarded(scene: Scene) -> None:
-    await _read(await scene.client.send(scene.url(b"/a")))
+    await read_response(await scene.client.send(scene.url(b"/a")))
 
 
 @exchange("forward")

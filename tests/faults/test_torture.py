@@ -8,7 +8,8 @@ import httpcore
 
 from ..colours import Colour
 from ..peers.faulty import INTERRUPTS, Fault, FaultyBackend, Interrupt
-from .exchanges import EXCHANGES, Exchange, Scene, scene_of
+from .exchanges import Exchange, Scene, scene_of
+from .exchanges_http2 import EXCHANGES
 from .rows import row
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

@@ -135,6 +135,18 @@ class _Stream:
         self._backend = backend
         self._inner = inner
         self._is_ended = False
+        self._is_broken = False
+        self._watcher: Callable[[], None] | None = None
+
+    def watch(self, callback: Callable[[], None] | None) -> bool:
+        is_pushed: bool = self._inner.watch(callback)
+        self._watcher = callback if is_pushed else None
+        return is_pushed
+
+    def _tell_watcher(self) -> None:
+        """Where the loop says what arrives, it says so once: also what the test makes of it."""
+        if self._watcher is not None:
+            self._inner.call_soon(self._watcher)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -144,11 +156,13 @@ class _Stream:
             return self._inner.try_send(data)
         fault = self._backend.fault
         if fault is Fault.ERROR:
-            self._inner.abort()
+            self._break()
             raise WriteError("Sending failed: the test says so.")
         if fault is Fault.PARTIAL:
+            self._tell_watcher()
             return self._inner.try_send(bytes(data[:1]))
         if fault is Fault.NOTHING:
+            self._tell_watcher()
             return 0
         if fault is Fault.INTERRUPT:
             raise Interrupt
@@ -158,19 +172,28 @@ class _Stream:
             if fault is Fault.INTERRUPT_AFTER:
                 raise Interrupt
 
+    def _break(self) -> None:
+        self._is_broken = True
+        self._inner.abort()
+        self._tell_watcher()
+
     def try_receive(self, limit: int) -> Any:
         if self._is_ended:
             return b""
+        if self._is_broken and self._watcher is not None:
+            raise ReadError("Receiving failed: sending had.")
         if not self._backend.strikes():
             return self._inner.try_receive(limit)
         fault = self._backend.fault
         if fault is Fault.ERROR:
-            self._inner.abort()
+            self._break()
             raise ReadError("Receiving failed: the test says so.")
         if fault is Fault.END:
             self._is_ended = True
+            self._tell_watcher()
             return b""
         if fault is Fault.NOTHING:
+            self._tell_watcher()
             return None
         if fault is Fault.INTERRUPT:
             raise Interrupt
