@@ -32,6 +32,7 @@ interop: $(VENV)/.stamp
 
 bench: $(VENV)/.stamp
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run_http2.py
 
 # The long run; the test-suite runs a short form of it.
 fuzz: $(VENV)/.stamp

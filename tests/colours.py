@@ -61,7 +61,8 @@ class Colour:
         """A client on a fresh pool that goes through a proxy."""
         if not self.is_async:
             return Client(self, httpcore.SyncHTTPProxy(url, **options))
-        return Client(self, httpcore.AsyncHTTPProxy(url, **options))
+        backend = "anyio" if self.name.startswith("anyio-") else "auto"
+        return Client(self, httpcore.AsyncHTTPProxy(url, **{"backend": backend, **options}))
 
     def stream(self, chunks: Sequence[bytes | Exception], closed: list[bool] | None = None) -> Any:
         """A request body of this colour that yields the chunks, raising those that are exceptions."""

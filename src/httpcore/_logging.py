@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 
 TRACE = 5
 """The level below DEBUG."""
-
-logger = logging.getLogger("httpcore")
 
 
 def set_up_logging() -> None:
@@ -16,6 +13,10 @@ def set_up_logging() -> None:
     level = os.environ.get("HTTPCORE_LOG_LEVEL", os.environ.get("HTTPX_LOG_LEVEL", "")).upper()
     if level not in ("DEBUG", "TRACE"):
         return
+    # Nobody else pays for loading it.
+    import logging
+
+    logger = logging.getLogger("httpcore")
     logging.addLevelName(TRACE, "TRACE")
     handler = logging.StreamHandler()
     handler.setFormatter(

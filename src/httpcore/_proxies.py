@@ -93,8 +93,11 @@ def _check_headers(headers: HeaderFields) -> None:
 
 
 def _read_auth(auth: Auth) -> tuple[bytes, bytes]:
-    if not isinstance(auth, tuple) or [isinstance(part, (str, bytes)) for part in auth] != [True, True]:
-        raise TypeError("proxy_auth must be a tuple (username, password) of str or bytes.")
+    if not isinstance(auth, (tuple, list)) or [isinstance(part, (str, bytes)) for part in auth] != [
+        True,
+        True,
+    ]:
+        raise TypeError("proxy_auth must be (username, password), each str or bytes.")
     user, password = auth
     return _encode(user), _encode(password)
 

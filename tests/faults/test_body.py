@@ -9,6 +9,7 @@ import pytest
 import httpcore
 
 from ..colours import Colour
+from ..peers.bottomless import PIECE, BottomlessBackend
 from ..peers.scripted import Peer, Server, first_then_serve, respond
 from .rows import row
 
@@ -438,3 +439,75 @@ def test_a_chunked_request_without_a_body_ends(colour: Colour) -> None:
                 assert await response.read() == b"ok"
 
     colour.run(main)
+
+
+HUGE = 2**32 + 5
+
+
+@row("H1B-20")
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % HUGE, b""),
+        (CHUNKED + b"%x\r\n" % HUGE, b"\r\n0\r\n\r\n"),
+    ],
+    ids=["length", "chunk"],
+)
+def test_a_download_beyond_four_gigabytes(colour: Colour, head: bytes, tail: bytes) -> None:
+    backend = BottomlessBackend(colour, head=head, size=HUGE, tail=tail)
+
+    async def main() -> None:
+        with Server(Peer.serve) as server:
+            async with colour.client(backend=backend) as client:
+                reader = (await client.send(server.url())).reader()
+                whole = size = 0
+                while chunk := await reader.next():
+                    whole += chunk == PIECE
+                    size += len(chunk)
+                assert size == HUGE
+                assert whole == HUGE // len(PIECE)
+                assert await client.states() == ["HTTP/1.1, IDLE"]
+
+    colour.run(main)
+
+
+@row("H1B-20")
+def test_an_upload_beyond_four_gigabytes(colour: Colour) -> None:
+    """Answered with the last byte and not before."""
+    head = b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % HUGE
+    backend = BottomlessBackend(colour, head=b"HTTP/1.1 204 OK\r\n\r\n", after=len(head) + HUGE)
+    chunk = b"x" * 2**24
+
+    async def main() -> None:
+        with Server(Peer.serve) as server:
+            async with colour.client(backend=backend) as client:
+                fields = [(b"Host", b"h"), (b"Content-Length", b"%d" % HUGE)]
+                stream = colour.stream([chunk] * (HUGE // len(chunk)) + [b"x" * (HUGE % len(chunk))])
+                response = await client.send(server.url(b"/"), b"PUT", fields, stream)
+                assert response.status == 204
+                assert backend.sent == len(head) + HUGE
+                assert await client.states() == ["HTTP/1.1, IDLE"]
+
+    colour.run(main)
+
+
+@row("H1B-20", on=["sync"])
+def test_four_gigabytes_over_a_real_connection() -> None:
+    data = memoryview(bytes(2**26))
+
+    def script(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % HUGE)
+        for _ in range(HUGE // len(data)):
+            peer.sock.sendall(data)
+        peer.send(b"12345")
+        peer.serve()
+
+    with Server(script) as server, httpcore.SyncConnectionPool() as pool:
+        _, _, stream, _ = pool.request(b"GET", server.url(), [(b"Host", b"h")])
+        size = 0
+        for chunk in stream:
+            size += len(chunk)
+        assert size == HUGE
+        assert chunk.endswith(b"12345")
+        assert pool.statistics()["idle"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from time import monotonic
 
@@ -11,6 +12,7 @@ import httpcore
 
 from ..colours import Colour
 from ..peers.scripted import Server, black_hole, serve
+from .cancelling import cancel_at
 from .rows import row
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -139,6 +141,54 @@ def test_a_resolver_of_the_callers(colour: Colour) -> None:
             with pytest.raises(KeyError) as caught:
                 await client.send((b"http", b"x.example", 80, b"/"))
             assert caught.value is error
+            assert client.pool.statistics()["connections"] == 0
+
+    colour.run(main)
+
+
+@row("DNS-10")
+def test_a_lookup_that_two_wait_for_and_one_gives_up(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is cancelled, or runs out of time: the question is asked once, and the other is answered."""
+    asked: list[str] = []
+    release = threading.Event()
+
+    def getaddrinfo(host: str, port: int, *_: object) -> list[object]:
+        asked.append(host)
+        assert release.wait(10)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    async def main() -> None:
+        with Server(serve) as server:
+            url = (b"http", b"shared.example", server.port, b"/a")
+            async with colour.client() as client:
+
+                async def first() -> None:
+                    if colour.is_async:
+                        assert await cancel_at(colour, lambda: client.get(url), 1)
+                    with pytest.raises(httpcore.ConnectTimeout):
+                        await client.get(url, connect=0.1)
+                    release.set()
+
+                async def second() -> None:
+                    while not client.pool._pool.connector._addresses.under_way:
+                        await colour.pause()
+                    assert await client.get(url) == b"/a"
+
+                await colour.gather(first, second)
+                assert asked == ["shared.example"]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    try:
+        colour.run(main)
+    finally:
+        release.set()
+
+
+def test_an_interface_that_is_not_there(colour: Colour) -> None:
+    async def main() -> None:
+        async with colour.client() as client:
+            with pytest.raises(httpcore.ConnectError, match="no interface 'nowhere0'"):
+                await client.send((b"http", b"fe80::1%nowhere0", 80, b"/"))
             assert client.pool.statistics()["connections"] == 0
 
     colour.run(main)

@@ -11,11 +11,13 @@ from types import FrameType
 from typing import Any
 
 import pytest
+import trio
 
 import httpcore
 from httpcore._pool import ledger as ledger_module
 from httpcore._pool import pool as pool_module
 
+from ..colours import Colour
 from ..peers.scripted import Peer, Server, first_then_serve, serve
 from .rows import row
 
@@ -107,27 +109,86 @@ def test_a_signal_in_a_blocked_read() -> None:
         signal.signal(signal.SIGUSR1, previous)
 
 
-@row("CAN-15", on=["asyncio"])
+def _hold(peer: Peer) -> None:
+    peer.recv_head()
+    peer.server.hold()
+
+
+@row("CAN-15")
 @pytest.mark.parametrize("debug", [False, True])
-def test_asyncio_oddities(debug: bool) -> None:
-    def script(peer: Peer) -> None:
-        peer.recv_head()
-        peer.server.hold()
+@pytest.mark.parametrize("name", ["asyncio", "uvloop", "anyio-asyncio"])
+def test_asyncio_oddities(name: str, debug: bool) -> None:
+    """Cancelled twice at once, and uncancelled by one who goes on; in an eager task where there are any."""
+    colour = Colour(name)
 
     async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_debug(debug)
         if sys.version_info >= (3, 12):
-            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
-        with Server(first_then_serve(script)) as server:
-            async with httpcore.AsyncConnectionPool(max_connections=1) as pool:
-                task = asyncio.ensure_future(pool.arequest(b"GET", server.url(), [(b"Host", b"h")]))
-                while not (server.peers and server.peers[0].received):  # noqa: ASYNC110
-                    await asyncio.sleep(0.001)
-                task.cancel()
-                task.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
-                server.release.set()
-                _, _, stream, _ = await pool.arequest(b"GET", server.url(b"/next"), [(b"Host", b"h")])
-                assert b"".join([chunk async for chunk in stream]) == b"/next"
+            loop.set_task_factory(asyncio.eager_task_factory)
+        with Server(_hold_odd_ones) as server:
+            async with colour.client(max_connections=1) as client:
 
-    asyncio.run(main(), debug=debug)
+                async def persist() -> bytes:
+                    with pytest.raises(asyncio.CancelledError):
+                        await client.get(server.url())
+                    task = asyncio.current_task()
+                    assert task is not None
+                    if sys.version_info >= (3, 11):
+                        assert task.cancelling() == 2
+                        task.uncancel()
+                        task.uncancel()
+                    return await client.get(server.url(b"/again"), pool=1.0)
+
+                async def fail() -> bytes:
+                    return await client.get(server.url())
+
+                for work in (fail, persist):
+                    number = server.accepted
+                    task = asyncio.ensure_future(work())
+                    while not (server.accepted > number and server.peers[-1].received):  # noqa: ASYNC110
+                        await asyncio.sleep(0.001)
+                    task.cancel()
+                    task.cancel()
+                    if work is persist:
+                        assert await task == b"/again"
+                    else:
+                        with pytest.raises(asyncio.CancelledError):
+                            await task
+                    assert await client.get(server.url(b"/next"), pool=1.0) == b"/next"
+                    await client.close()
+
+    colour.run(main)
+
+
+def _hold_odd_ones(peer: Peer) -> None:
+    """Connections 0 and 2 are never answered."""
+    if peer.number in (0, 2):
+        _hold(peer)
+    else:
+        peer.serve()
+
+
+@row("CAN-15")
+@pytest.mark.parametrize("name", ["trio", "anyio-trio"])
+def test_trio_oddities(name: str) -> None:
+    """Cancelled twice, and by two scopes at once; the task goes on outside of them."""
+    colour = Colour(name)
+
+    async def main() -> None:
+        with Server(first_then_serve(_hold)) as server:
+            async with colour.client(max_connections=1) as client, trio.open_nursery() as nursery:
+                with trio.CancelScope() as outer, trio.CancelScope() as inner:
+
+                    async def cancel() -> None:
+                        while not (server.peers and server.peers[0].received):  # noqa: ASYNC110
+                            await trio.sleep(0.001)
+                        for scope in (inner, outer, outer, inner):
+                            scope.cancel()
+
+                    nursery.start_soon(cancel)
+                    await client.get(server.url())
+                assert outer.cancelled_caught
+                assert await client.get(server.url(b"/next"), pool=1.0) == b"/next"
+
+    colour.run(main)

@@ -15,7 +15,7 @@ import httpcore
 
 from ..colours import Colour
 from ..peers.faulty import Interrupt, whoever_runs
-from .exchanges import EXCHANGES, Exchange, Scene, scene_of
+from .exchanges import EXCHANGES, KINDS, Exchange, Scene, scene_of
 from .rows import row
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -28,6 +28,8 @@ LIBRARY = str(Path(httpcore.__file__).parent)
 LOOPS = ("sync", "asyncio", "trio")
 """Where every exchange is struck. On the others the same lines run, and other code only beneath them."""
 
+HTTP1 = [name for name, kind in KINDS.items() if not kind.startswith("h2")]
+
 FEW = ("get_twice", "waiting", "closed_early", "tls_get")
 
 
@@ -38,7 +40,7 @@ FEW = ("get_twice", "waiting", "closed_early", "tls_get")
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_an_interrupt_at_any_line(colour: Colour) -> None:
     struck: set[Line] = set()
-    for name in EXCHANGES if colour.name in LOOPS else FEW:
+    for name in HTTP1 if colour.name in LOOPS else FEW:
         with scene_of(name) as scene:
             exchange = EXCHANGES[name]
             for line in colour.run(_lines_of, colour, scene, exchange):

@@ -67,6 +67,10 @@ def test_every_refusal(colour: Colour) -> None:
             assert str(error) == f"{status} No Way"
             assert error.status == status
             assert (b"X", b"y") in error.headers
+        answer = b"HTTP/1.1 403 " + b"x" * 10_000 + b"\r\n\r\n"
+        assert str(await _refused(colour, tunnel(answer))) == "403 " + "x" * 200
+        answer = b"HTTP/1.1 403\r\n\r\n"
+        assert str(await _refused(colour, tunnel(answer))) == "403"
         answer = b"HTTP/1.1 407 Auth\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
         assert (await _refused(colour, tunnel(answer))).status == 407
 

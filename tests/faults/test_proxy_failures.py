@@ -17,9 +17,13 @@ import trustme
 
 import httpcore
 
-from ..colours import TIMEOUT, Client, Colour, Response
+from ..colours import ASYNC_NAMES, TIMEOUT, Client, Colour, Response
 from ..peers.certificates import client_context, server_context
+from ..peers.http2 import h2_context, http2
+from ..peers.http2 import serve as serve_http2
+from ..peers.proxies import socks_to, tunnel_to
 from ..peers.scripted import Peer, Script, Server
+from .cancelling import cancel_at
 from .rows import row
 from .test_proxy import SECRET, TARGET, after_head, url_of
 
@@ -76,6 +80,18 @@ def hold(peer: Peer) -> None:
     peer.server.hold()
 
 
+def drip(peer: Peer) -> None:
+    """Always one more byte, so that no single wait is long."""
+    while not peer.server.release.wait(0.02):
+        peer.send(b"x")
+
+
+def pour(peer: Peer) -> None:
+    for _ in range(64):
+        peer.send(b"x" * 1024)
+    peer.recv_to_end()
+
+
 def old_tls(peer: Peer) -> None:
     """HTTP/2 over a version of TLS that is too old for it (RFC 9113 §9.2)."""
     context = server_context("localhost")
@@ -124,9 +140,14 @@ FAILURES = {
     "answer: reset": Failure(after_head(b"", then=Peer.reset), PROXY, BROKEN),
     "answer: half": Failure(after_head(b"HTTP/1.1 200 OK\r\nA:"), PROXY, (REMOTE,)),
     "answer: stalled": Failure(after_head(b"HTTP/1.1 200 OK\r\nA:", then=hold), PROXY, (LATE,), connect=0.1),
+    "answer: dripped": Failure(after_head(b"HTTP/1.1 200 OK\r\nA: ", then=drip), PROXY, (LATE,), connect=0.1),
+    "answer: for ever": Failure(after_head(b"HTTP/1.1 200 OK\r\nA: ", then=pour), PROXY, (REMOTE,)),
     "answer: refusal": Failure(after_head(b"HTTP/1.1 403 Forbidden\r\n\r\n"), PROXY),
     "answer: too much": Failure(after_head(b"HTTP/1.1 200 OK\r\n\r\nx", then=hold), PROXY, (REMOTE,)),
     "answer: switch": Failure(after_head(b"HTTP/1.1 101 Switching\r\n\r\n"), PROXY),
+    "SOCKS: dripped": Failure(
+        socks_answers(b"\x05\x00", b"\x05\x00\x00\x03\xff", then=drip), PROXY, (LATE,), b"socks5", connect=0.1
+    ),
     "SOCKS: no method": Failure(socks_answers(b"\x05\xff"), PROXY, scheme=b"socks5"),
     "SOCKS: password refused": Failure(
         socks_answers(b"\x05\x02", b"\x01\x01"), PROXY, scheme=b"socks5", options={"proxy_auth": ("me", "pw")}
@@ -209,6 +230,34 @@ async def _send_traced(client: Client, url: Any, hook: object, **limits: float) 
     if client.colour.is_async:
         return Response(client.colour, *await client.pool.arequest(b"GET", url, [(b"Host", b"h")], None, ext))
     return Response(client.colour, *client.pool.request(b"GET", url, [(b"Host", b"h")], None, ext))
+
+
+@row("PRX-18", "PRX-20")
+@pytest.mark.parametrize("scheme", [b"http", b"https", b"socks5"])
+@pytest.mark.parametrize("colour", ASYNC_NAMES, indirect=True)
+def test_cancelled_on_the_way_to_http2(colour: Colour, scheme: bytes) -> None:
+    """At every suspension, early and late; what was opened is kept whole or closed."""
+
+    async def main(origin: Server, proxy: Server, is_late: bool) -> None:
+        url = (b"https", b"localhost", origin.port, b"/a")
+        options = {"ssl_context": client_context(), "proxy_ssl_context": client_context(), "http2": True}
+        for k in range(1, 1000):
+            async with colour.proxy(url_of(proxy, scheme), max_connections=1, **options) as client:
+                was_cancelled = await cancel_at(colour, lambda: client.get(url), k, is_late=is_late)
+                figures = client.pool.statistics()
+                assert not any(figures[name] for name in ("active", "connecting", "waiting"))
+                assert await client.get(url, pool=0.0) == b"/a"
+                assert await client.states() == ["HTTP/2, IDLE, 0 streams"]
+            if not was_cancelled:
+                assert k > 1
+                return
+        raise AssertionError("the request never completed")
+
+    with Server(http2(serve_http2), context=h2_context()) as origin:
+        carry = socks_to(origin.port) if scheme == b"socks5" else tunnel_to(origin.port)
+        with Server(carry, context=server_context() if scheme == b"https" else None) as proxy:
+            for is_late in (False, True) if colour.name in ("asyncio", "uvloop") else (False,):
+                colour.run(main, origin, proxy, is_late)
 
 
 @row("PRX-06", "PRX-20")

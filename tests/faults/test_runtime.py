@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import os
+import resource
 import subprocess
 import sys
+import threading
+import warnings
 from pathlib import Path
 
+import anyio
 import pytest
 
 import httpcore
 
-from ..colours import Colour
-from ..peers.scripted import Peer, Server, serve
+from ..colours import ASYNC_NAMES, TIMEOUT, Client, Colour
+from ..peers.certificates import client_context, server_context
+from ..peers.http2 import h2_context, http2
+from ..peers.http2 import serve as serve_http2
+from ..peers.scripted import Peer, Script, Server, serve
 from .rows import row
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
+def noting_its_end(script: Script, ends: threading.Semaphore) -> Script:
+    """A script that says when the client has left it."""
+
+    def run(peer: Peer) -> None:
+        try:
+            script(peer)
+        finally:
+            ends.release()
+
+    return run
+
+
+async def acquire(colour: Colour, semaphore: threading.Semaphore) -> None:
+    """Wait for a thread, and let the loop run meanwhile."""
+    if colour.is_async:
+        with anyio.fail_after(TIMEOUT):
+            while not semaphore.acquire(blocking=False):  # noqa: ASYNC110
+                await anyio.sleep(0.001)
+    else:
+        assert semaphore.acquire(timeout=TIMEOUT)
+
+
 @row("RTM-01")
-@pytest.mark.parametrize("name", ["asyncio", "uvloop", "trio"])
+@pytest.mark.parametrize("name", ASYNC_NAMES)
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_pool_in_a_second_loop(name: str) -> None:
     colour = Colour(name)
@@ -39,38 +70,228 @@ def test_a_pool_in_a_second_loop(name: str) -> None:
         assert server.accepted == 2
 
 
-@row("RTM-02", on=["sync"])
-def test_a_pool_that_is_dropped_says_so_and_closes() -> None:
-    with Server(serve) as server:
-        pool = httpcore.SyncConnectionPool()
-        _, _, stream, _ = pool.request(b"GET", server.url(), [(b"Host", b"h")])
-        b"".join(stream)
-        with pytest.warns(ResourceWarning, match="SyncConnectionPool connections=1"):
-            del pool
+@row("RTM-01")
+@pytest.mark.parametrize("name", ASYNC_NAMES)
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_a_pool_that_is_closed_when_its_loop_is_gone(name: str) -> None:
+    colour = Colour(name)
+    ends = threading.Semaphore(0)
+    with Server(noting_its_end(serve, ends)) as server:
+        client = colour.client(keepalive_expiry=3600.0)
+
+        async def first() -> None:
+            # One is left in its middle, one is idle.
+            kept.append(await client.send(server.url(b"/a")))
+            assert await client.get(server.url(b"/b")) == b"/b"
+
+        kept: list[object] = []
+        colour.run(first)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            colour.run(client.close)
+            assert client.pool.statistics()["connections"] == 0
+            kept.clear()
             gc.collect()
+        # The abandoned response is named; else there is nothing to say that is not the loop's own.
+        ours = [str(warning.message) for warning in caught if "unclosed" not in str(warning.message)]
+        assert ours == [f"A response from 127.0.0.1:{server.port} was never read to its end nor closed."]
+        assert ends.acquire(timeout=TIMEOUT)
+        assert ends.acquire(timeout=TIMEOUT)
 
 
 @row("RTM-02")
-@pytest.mark.parametrize("name", ["sync", "asyncio", "trio"])
-def test_the_end_of_the_interpreter_is_quiet(name: str) -> None:
-    program = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+@pytest.mark.parametrize("protocol", ["http11", "tls", "http2"])
+def test_a_pool_that_is_dropped_says_so_once_and_closes(colour: Colour, protocol: str) -> None:
+    context = {"http11": None, "tls": server_context(), "http2": h2_context()}[protocol]
+    ends = threading.Semaphore(0)
+    script = noting_its_end(http2(serve_http2) if protocol == "http2" else serve, ends)
+
+    async def main() -> None:
+        with Server(script, context=context) as server:
+            client: Client | None = colour.client(http2=protocol == "http2", ssl_context=client_context())
+            assert client is not None
+            for target in (b"/1", b"/2"):
+                assert await client.get(server.url(target)) == target
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                client = None
+                gc.collect()
+                await acquire(colour, ends)
+            kind = "AsyncConnectionPool" if colour.is_async else "SyncConnectionPool"
+            assert [str(warning.message) for warning in caught] == [
+                f"<{kind} connections=1, idle=1, waiting=0> was never closed."
+            ]
+
+    colour.run(main)
+
+
+@row("RTM-02")
+def test_a_response_is_collected_while_another_thread_is_inside_the_pool(colour: Colour) -> None:
+    """The collector runs in any thread, and it may not wait for a lock that this very thread could hold."""
+
+    async def main() -> None:
+        with Server(serve) as server:
+            async with colour.client(max_connections=1) as client:
+                response: object = await client.send(server.url(b"/abandoned"))
+                pool = client.pool._pool
+                is_held, is_over = threading.Event(), threading.Event()
+
+                def hold() -> None:
+                    with pool._lock:
+                        is_held.set()
+                        assert is_over.wait(10.0)
+
+                holder = threading.Thread(target=hold)
+                holder.start()
+                is_held.wait()
+                with pytest.warns(ResourceWarning, match="never read to its end"):
+                    del response
+                    gc.collect()
+                is_over.set()
+                holder.join()
+                # What was posted meanwhile is found by whoever comes next.
+                assert await client.get(server.url(b"/next")) == b"/next"
+                figures = client.pool.statistics()
+                assert (figures["connections"], figures["idle"]) == (1, 1)
+
+    colour.run(main)
+
+
+END = """
+import sys, warnings
+sys.path.insert(0, {root!r})
+# Here, too, asyncio's own warnings are its own, and a pool says in one line that it was never closed.
+warnings.simplefilter("error")
+warnings.filterwarnings("ignore", "unclosed", ResourceWarning)
+warnings.filterwarnings("ignore", ".* was never", ResourceWarning)
+import httpcore
 from tests.colours import Colour
-colour = Colour({name!r})
+colour = Colour(sys.argv[1])
+url = (b"http", b"127.0.0.1", int(sys.argv[2]), b"/")
 kept = []
+
+class Cycle:
+    pass
+
 async def main():
-    client = colour.client()
-    response = await client.send((b"http", b"127.0.0.1", int(sys.argv[1]), b"/"))
-    kept.append((client, response))
-    print(await response.read())
+    client = colour.client(keepalive_expiry=60.0)
+    response = await client.send(url)
+    if {ending!r} == "in a cycle":
+        cycle = Cycle()
+        cycle.itself, cycle.all = cycle, (client, response)
+    else:
+        kept.append((client, response))
+    if {ending!r} == "read":
+        await response.read()
+    else:
+        kept.append(response.reader())
+    if {ending!r} == "an exit in the middle":
+        sys.exit(0)
 colour.run(main)
 """
+
+
+@row("RTM-02")
+@pytest.mark.parametrize("ending", ["read", "unread", "in a cycle", "an exit in the middle"])
+def test_the_end_of_the_interpreter_is_quiet(colour: Colour, ending: str) -> None:
+    program = END.format(root=str(Path(__file__).parents[2]), ending=ending)
     with Server(serve) as server:
         run = subprocess.run(
-            [sys.executable, "-c", program, str(server.port)], capture_output=True, text=True, check=True
+            [sys.executable, "-c", program, colour.name, str(server.port)], capture_output=True, text=True
         )
-    assert (run.stdout, run.stderr) == ("b'/'\n", "")
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+@row("RTM-02", on=["sync"])
+def test_the_end_of_the_interpreter_waits_for_no_thread_of_ours() -> None:
+    program = """
+import socket, sys, threading, httpcore
+asked = threading.Event()
+def getaddrinfo(*_):
+    asked.set()
+    threading.Event().wait()
+socket.getaddrinfo = getaddrinfo
+def ask():
+    with httpcore.SyncConnectionPool() as pool:
+        pool.request(b"GET", (b"http", b"name.test", 80, b"/"), [(b"Host", b"h")])
+threading.Thread(target=ask, daemon=True).start()
+asked.wait()
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+def test_numbers_of_descriptors_above_1024(colour: Colour) -> None:
+    """`select` cannot name them; nothing of ours may use it where there is `poll`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4096:
+        pytest.skip(f"the process may open {hard} files only")
+
+    async def main() -> None:
+        with Server(serve) as server:
+            fillers = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+            try:
+                async with colour.client() as client:
+                    # The upload makes the stream wait for both directions.
+                    size = 8 * 1024 * 1024
+                    headers = [(b"Host", b"h"), (b"Content-Length", b"%d" % size)]
+                    stream = httpcore.PlainByteStream(bytes(size))
+                    response = await client.send(server.url(b"/up"), b"PUT", headers, stream)
+                    assert await response.read() == b"/up"
+                    assert await client.get(server.url(b"/again")) == b"/again"
+                    place = next(iter(client.pool._pool.ledger.places))
+                    assert place.connection.stream.get_extra_info("socket").fileno() > 1024
+            finally:
+                for number in fillers:
+                    os.close(number)
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+    try:
+        colour.run(main)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("protocol", ["http11", "tls", "http2"])
+@pytest.mark.parametrize("is_eager", [False, True])
+def test_debug_mode_and_eager_tasks(protocol: str, is_eager: bool) -> None:
+    """asyncio's debug mode checks from which thread it is called, and what is never awaited."""
+    if is_eager and sys.version_info < (3, 12):
+        pytest.skip("eager tasks came with Python 3.12")
+    context = {"http11": None, "tls": server_context(), "http2": h2_context()}[protocol]
+    script = http2(serve_http2) if protocol == "http2" else serve
+    colour = Colour("asyncio")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        if is_eager:
+            loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+        with Server(script, context=context) as server:
+            async with colour.client(
+                max_connections=2,
+                http2=protocol == "http2",
+                ssl_context=client_context(),
+                keepalive_expiry=60.0,
+            ) as client:
+
+                async def get() -> None:
+                    assert await client.get(server.url(b"/got")) == b"/got"
+
+                async def abandon() -> None:
+                    response = await client.send(server.url(b"/left"))
+                    await response.close()
+
+                async def be_cancelled() -> None:
+                    task = asyncio.ensure_future(client.get(server.url(b"/cancelled")))
+                    await asyncio.sleep(0)
+                    task.cancel()
+                    await asyncio.wait([task])
+
+                await colour.gather(*[get, abandon, be_cancelled] * 5)
+                figures = client.pool.statistics()
+                assert figures["active"] == figures["waiting"] == 0
+
+    asyncio.run(main(), debug=True)
 
 
 @row("RTM-03")

@@ -6,10 +6,12 @@ import os
 import socket
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 
 import httpcore
+from httpcore._backends.auto import load
 
 from ..colours import Colour
 from ..peers.scripted import Peer, Server, black_hole, serve
@@ -133,5 +135,41 @@ def test_retries(colour: Colour) -> None:
                 assert await client.get((b"http", b"x.example", server.port, b"/a")) == b"/a"
             assert asked[1] - asked[0] < 0.3
             assert 0.5 <= asked[2] - asked[1] < 0.9
+
+    colour.run(main)
+
+
+class Mute(socket.socket):
+    """Takes nothing, and does not say that it would block."""
+
+    def send(self, *_: object) -> int:
+        return 0
+
+
+@row("TCP-12")
+@pytest.mark.parametrize("name", ["sync", "trio", "anyio-trio"])
+def test_a_send_that_takes_nothing(name: str) -> None:
+    colour = Colour(name)
+    inner: Any = load("trio" if colour.is_trio else "sync")
+
+    class MuteBackend:
+        is_mute = True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(inner, name)
+
+        async def adopt(self, sock: socket.socket) -> Any:
+            return await inner.adopt(Mute(fileno=sock.detach()) if self.is_mute else sock)
+
+    async def main() -> None:
+        backend = MuteBackend()
+        with Server(serve) as server:
+            async with colour.client(backend=backend, max_connections=1) as client:
+                begin = monotonic()
+                with pytest.raises(httpcore.NetworkError):
+                    await client.send(server.url())
+                assert monotonic() - begin < 1.0
+                MuteBackend.is_mute = False
+                assert await client.get(server.url(b"/next")) == b"/next"
 
     colour.run(main)

@@ -161,3 +161,42 @@ def test_a_limit_that_fires_as_the_answer_comes(colour: Colour) -> None:
                 assert await client.get(server.url()) == b"ok"
 
     colour.run(main)
+
+
+@row("TCP-13")
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345"])
+def test_signals_do_not_prolong_a_wait(colour: Colour, data: bytes) -> None:
+    import signal
+
+    signals: list[int] = []
+    previous = signal.signal(signal.SIGALRM, lambda number, frame: signals.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        colour.run(lambda: _expect(colour, httpcore.ReadTimeout, _hold_after(data), read=LIMIT))
+        assert len(signals) > 3
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+@row("TCP-13", "TMO-05")
+def test_signals_do_not_prolong_an_upload(colour: Colour) -> None:
+    import signal
+
+    async def main() -> None:
+        with Server(lambda peer: peer.server.hold()) as server:
+            async with colour.client() as client:
+                fields = [(b"Host", b"h"), (b"Content-Length", b"50000000")]
+                stream = httpcore.PlainByteStream(b"x" * 50_000_000)
+                begin = monotonic()
+                with pytest.raises(httpcore.WriteTimeout):
+                    await client.send(server.url(), b"POST", fields, stream, write=LIMIT)
+                assert LIMIT <= monotonic() - begin + 0.001 < 2 * LIMIT + LATE
+
+    previous = signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        colour.run(main)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)

@@ -169,7 +169,7 @@ def test_a_body_that_nobody_reads_holds_up_no_other(colour: Colour, server: HTTP
                 await response.first()
                 for _ in range(5):
                     assert await client.get(server.url(b"/hello", tls=tls)) == HELLO
-                assert await client.states() == ["HTTP/2, ACTIVE, 1 stream"]
+                assert await client.states() == ["HTTP/2, ACTIVE, 1 streams"]
                 await response.close()
             assert await client.states() == ["HTTP/2, IDLE, 0 streams"]
             assert client.pool.statistics()["opened"] == 1

@@ -19,7 +19,7 @@ import struct
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,10 +34,10 @@ import uvloop
 
 from ..peers.certificates import CA, server_context
 
-BLOCK = 65521
-"""Bytes after which a body repeats: no size that buffers have."""
+BLOCK = 99_991
+"""Bytes after which a body repeats: no size that buffers have, and more than is received at once."""
 
-PIECE = 64 * 1024
+PIECE = 32 * 1024
 
 
 def body_of(token: bytes, size: int) -> bytes:
@@ -46,8 +46,11 @@ def body_of(token: bytes, size: int) -> bytes:
     return (block * (size // BLOCK + 1))[:size]
 
 
-def digest(body: bytes) -> bytes:
-    return hashlib.blake2b(body, digest_size=16).hexdigest().encode()
+def digest(pieces: Iterable[bytes]) -> bytes:
+    hashed = hashlib.blake2b(digest_size=16)
+    for piece in pieces:
+        hashed.update(piece)
+    return hashed.hexdigest().encode()
 
 
 @dataclass
@@ -64,7 +67,7 @@ class Report:
     def as_json(self) -> str:
         repeated = {token: count for token, count in self.seen.items() if count > 1}
         return json.dumps(
-            {"seen": len(self.seen), "repeated": repeated, "met": self.met, "hurt": sorted(self.hurt)}
+            {"seen": sorted(self.seen), "repeated": repeated, "met": self.met, "hurt": sorted(self.hurt)}
         )
 
 
@@ -123,7 +126,7 @@ class HTTP11:
         is_last = fields.get(b"connection") == b"close"
         self._writer.write(
             b"HTTP/1.1 200 OK\r\nToken: %b\r\nDigest: %b\r\nContent-Length: %d\r\n%b\r\n"
-            % (token, digest(body), len(answer), b"Connection: close\r\n" if is_last else b"")
+            % (token, digest([body]), len(answer), b"Connection: close\r\n" if is_last else b"")
         )
         if kind.endswith("inside"):
             answer = answer[: len(answer) // 2]
@@ -176,6 +179,7 @@ class HTTP2:
 
     async def run(self) -> None:
         self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(2**20)
         try:
             while True:
                 self._writer.write(self._h2.data_to_send())
@@ -185,7 +189,10 @@ class HTTP2:
                 data = await self._reader.read(PIECE)
                 if not data:
                     return
-                for event in self._h2.receive_data(data):
+                events = self._h2.receive_data(data)
+                if any(isinstance(event, h2.events.ConnectionTerminated) for event in events):
+                    return
+                for event in events:
                     if not self._handle(event):
                         return
                 self._pump()
@@ -201,17 +208,21 @@ class HTTP2:
                 return True
             fields = {bytes(name): bytes(value) for name, value in _as_bytes(event.headers)}
             self._requests[event.stream_id] = (fields, [])
-        elif isinstance(event, h2.events.DataReceived) and event.stream_id in self._requests:
-            self._requests[event.stream_id][1].append(event.data)
+        elif isinstance(event, h2.events.DataReceived):
+            # Also what nobody wants was received (RFC 9113 §6.9).
             if event.flow_controlled_length:
                 self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            if event.stream_id in self._requests:
+                self._requests[event.stream_id][1].append(event.data)
         elif isinstance(event, h2.events.StreamEnded) and event.stream_id in self._requests:
-            return self._answer(event.stream_id)
+            try:
+                return self._answer(event.stream_id)
+            except (h2.exceptions.StreamClosedError, h2.exceptions.StreamIDTooLowError):
+                # The client gave the request up, in the same piece as its end.
+                return True
         elif isinstance(event, h2.events.StreamReset):
             self._requests.pop(event.stream_id, None)
             self._answers.pop(event.stream_id, None)
-        elif isinstance(event, h2.events.ConnectionTerminated):
-            return False
         return True
 
     def _answer(self, stream_id: int) -> bool:
@@ -236,7 +247,7 @@ class HTTP2:
         headers = [
             (b":status", b"200"),
             (b"token", token),
-            (b"digest", digest(b"".join(pieces))),
+            (b"digest", digest(pieces)),
             (b"content-length", b"%d" % len(answer)),
         ]
         self._h2.send_headers(stream_id, headers, end_stream=not answer)

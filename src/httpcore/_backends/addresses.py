@@ -9,8 +9,6 @@ first connection wins.
 from __future__ import annotations
 
 import errno
-import inspect
-import ipaddress
 import os
 import socket
 import threading
@@ -148,17 +146,30 @@ def family_of(local_address: str | None) -> int:
 
 
 def _parse_literal(host: str, port: int) -> Address | None:
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    if address.version == 4:
+    address, _, zone = host.partition("%")
+    if _is_literal(socket.AF_INET, host):
         return (socket.AF_INET, (host, port))
-    _, _, zone = host.partition("%")
-    scope = 0
-    if zone:
-        scope = int(zone) if zone.isascii() and zone.isdigit() else socket.if_nametoindex(zone)
-    return (socket.AF_INET6, (str(address).partition("%")[0], port, 0, scope))
+    if not _is_literal(socket.AF_INET6, address):
+        return None
+    return (socket.AF_INET6, (address, port, 0, _read_zone(host, zone) if zone else 0))
+
+
+def _read_zone(host: str, zone: str) -> int:
+    """The number of an interface, which may stand there itself (RFC 4007 §11.2)."""
+    if zone.isascii() and zone.isdigit():
+        return int(zone)
+    try:
+        return socket.if_nametoindex(zone)
+    except OSError as exc:
+        raise ConnectError(f"Cannot connect to {host[:80]}: there is no interface {zone[:40]!r}.") from exc
+
+
+def _is_literal(family: int, host: str) -> bool:
+    try:
+        socket.inet_pton(family, host)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _check_name(host: str) -> None:
@@ -200,6 +211,9 @@ async def _ask_resolver(
     backend: Backend, resolver: Resolver, host: str, port: int, deadline: float | None, limit: float | None
 ) -> list[Address]:
     """The caller's own resolver: in the task if it is async, else in a thread, as the system's."""
+    # Loading it costs more than all else that is imported for a first request.
+    import inspect
+
     if inspect.iscoroutinefunction(resolver):
         answer: object = resolver(host, port)
     else:
@@ -210,9 +224,9 @@ async def _ask_resolver(
         if lookup.error is not None:
             raise lookup.error
         answer = lookup.answer
-    if inspect.isawaitable(answer):
+    if isinstance(answer, Awaitable):
         try:
-            answer = await backend.within(cast(Awaitable[object], answer), deadline)
+            answer = await backend.within(answer, deadline)
         except TimeoutError as exc:
             if deadline is None or monotonic() < deadline:
                 raise

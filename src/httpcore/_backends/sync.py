@@ -4,7 +4,8 @@ Theory of operation. A request and its answer cost two system calls, `send` and 
 kernel about readiness in between. So the socket stays in blocking mode with the receive timeout in the
 kernel (SO_RCVTIMEO), verbs that must not wait pass MSG_DONTWAIT, and `wait` for reading is itself the
 `recv`: what it gets is kept for the next `try_receive`. Where a platform has neither, and whenever both
-directions are watched, the wait is a `poll`.
+directions are watched, the wait is a `poll`. So it is under a deadline in the main thread, which is where
+signals arrive: Python repeats an interrupted `recv` (PEP 475), and the kernel's timeout then begins anew.
 
 A descriptor is never closed under a thread that is inside a system call on it: the number could be reused.
 Closing shuts the socket down, which wakes that thread, and the last one out closes.
@@ -21,6 +22,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from math import ceil
+from threading import get_ident, main_thread
 from time import monotonic
 from typing import TypeVar
 
@@ -46,6 +48,11 @@ microsecond, so without it nearly every `recv` would need a `setsockopt` first."
 
 _KEPT_SHARE, _KEPT_SECONDS = 1.1, 0.02
 """A kernel timeout that is longer than needed by this share and by this much is left as it is."""
+
+_MAIN_THREAD = main_thread().ident
+
+_LONGEST = 2**31 - 1
+"""Milliseconds that `poll` can count."""
 
 _CLOSED = "The connection was closed while it was being read."
 
@@ -95,6 +102,8 @@ class SyncStream:
             if self._is_aborted:
                 self._close_if_unused()
         if not sent and len(data):
+            # Nor will it say anything more that could be waited for.
+            self.abort()
             raise WriteError("Sending failed: the connection takes no more bytes.")
         return sent
 
@@ -109,7 +118,7 @@ class SyncStream:
         return stash[:limit]
 
     def is_quiet(self) -> bool:
-        return self._stash is None and not self._is_aborted and not self._look()
+        return self._stash is None and not self._is_aborted and not self._look(0)
 
     async def wait(self, readable: bool, writable: bool, deadline: float | None) -> bool:
         if (self._stash is not None or self._is_ended) and (readable or self._is_aborted):
@@ -117,6 +126,8 @@ class SyncStream:
         if writable or not _HAS_KERNEL_TIMEOUTS:
             return self._poll(readable, writable, deadline)
         seconds = _NEVER if deadline is None else deadline - monotonic()
+        if seconds < _NEVER and get_ident() == _MAIN_THREAD:
+            return self._poll_in(seconds)
         if seconds <= 0.0:
             self._stash = self._receive(RECEIVE_SIZE, _DONTWAIT)
             return self._stash is not None
@@ -152,6 +163,17 @@ class SyncStream:
         try:
             self._is_receiving = True
             return self._is_aborted or bool(_poll([self._sock], readable, writable, deadline))
+        finally:
+            self._is_receiving = False
+            if self._is_aborted:
+                self._close_if_unused()
+
+    def _poll_in(self, seconds: float) -> bool:
+        try:
+            self._is_receiving = True
+            # Rounded up to the next millisecond: a deadline must not fire early.
+            limit = min(int(seconds * 1000) + 1, _LONGEST) if seconds > 0.0 else 0
+            return self._is_aborted or bool(self._look(limit))
         finally:
             self._is_receiving = False
             if self._is_aborted:
@@ -270,8 +292,8 @@ class SyncBackend:
         return None
 
 
-def create_look(sock: socket.socket) -> Callable[[], object]:
-    """What asks the kernel, without waiting, whether anything has arrived on `sock`, be it the end.
+def create_look(sock: socket.socket) -> Callable[[int], object]:
+    """What asks the kernel whether anything arrives on `sock` within so many milliseconds, be it the end.
 
     A `recv` that finds nothing has to raise an exception; a `poll` set up beforehand takes half as long.
     """
@@ -279,11 +301,11 @@ def create_look(sock: socket.socket) -> Callable[[], object]:
         return partial(_select, sock)
     poller = select.poll()
     poller.register(sock, select.POLLIN)
-    return partial(poller.poll, 0)
+    return poller.poll
 
 
-def _select(sock: socket.socket) -> object:
-    return select.select([sock], [], [], 0)[0]
+def _select(sock: socket.socket, milliseconds: int) -> object:
+    return select.select([sock], [], [], milliseconds / 1000)[0]
 
 
 def socket_info(sock: socket.socket, name: str) -> object:
@@ -317,5 +339,5 @@ def _poll(
         if number >= 0:
             poller.register(number, events)
     # Rounded up to the next millisecond: a deadline must not fire early.
-    limit = None if seconds is None else min(int(seconds * 1000) + 1, 2**31 - 1) if seconds else 0
+    limit = None if seconds is None else min(int(seconds * 1000) + 1, _LONGEST) if seconds else 0
     return [by_number[number] for number, _ in poller.poll(limit)]

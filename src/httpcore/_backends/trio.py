@@ -40,6 +40,8 @@ class TrioStream:
         except OSError as exc:
             raise WriteError(f"Sending failed: {exc}.") from exc
         if sent == 0 and len(data):
+            # Nor will it say anything more that could be waited for.
+            self.abort()
             raise WriteError("Sending failed: the connection takes no more bytes.")
         return sent
 
@@ -108,7 +110,7 @@ class TrioStream:
         return True
 
     def is_quiet(self) -> bool:
-        return not self._is_aborted and not self._look()
+        return not self._is_aborted and not self._look(0)
 
     def has_news(self) -> bool:
         return False

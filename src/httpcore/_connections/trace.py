@@ -7,7 +7,6 @@ caller's own, and passes unchanged.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -26,7 +25,7 @@ class Trace:
 
     async def emit(self, name: str, info: Info) -> None:
         result = self._hook(name, info)
-        if inspect.isawaitable(result):
+        if isinstance(result, Awaitable):
             await result
 
     async def run(self, name: str, info: Info, phase: Callable[..., Awaitable[T]], *arguments: object) -> T:

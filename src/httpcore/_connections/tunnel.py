@@ -12,6 +12,9 @@ from .timeouts import Timeouts
 
 RECEIVE_SIZE = 16 * 1024
 
+SHOWN_SIZE = 200
+"""Bytes of a proxy's own phrase that an error shows."""
+
 
 class Tunnel:
     """One handshake with a proxy. What it will ask for is checked, and encoded, before anything is opened."""
@@ -47,7 +50,7 @@ class Tunnel:
         await self._send(stream, self._head)
         head = await self._receive_head(stream)
         if not 200 <= head.status < 300:
-            phrase = f"{head.status} {head.reason.decode('latin-1')}".rstrip()
+            phrase = f"{head.status} {head.reason[:SHOWN_SIZE].decode('latin-1')}".rstrip()
             raise ProxyError(phrase, status=head.status, headers=head.headers)
         if self._engine.take_rest():
             raise RemoteProtocolError(

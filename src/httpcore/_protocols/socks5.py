@@ -9,7 +9,6 @@ Replies may be split at any byte. Bytes after the last one are an error: nobody 
 from __future__ import annotations
 
 import enum
-import ipaddress
 
 from .._exceptions import LocalProtocolError, ProxyError, RemoteProtocolError
 
@@ -127,6 +126,9 @@ class SOCKS5Handshake:
 
 def _encode_address(host: bytes) -> bytes:
     """RFC 1928 §5."""
+    # Here, since it costs every user of the package more to load than all of this room.
+    import ipaddress
+
     try:
         address = ipaddress.ip_address(host.decode("ascii"))
     except ValueError:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """Bounds on one response; whatever is beyond them is a `RemoteProtocolError`.
 
     The memory that a peer can fill is the bound plus the one piece that went past it.

@@ -1,0 +1,209 @@
+"""What HTTP/2 costs the client, against the peers, in one run.
+
+    python benchmarks/run_http2.py [--quick] [--rounds N] [--only TEXT]
+
+TLS throughout. The client is pinned to one core and nghttpd to another: with `h2load -c 2 -m 100` it answers about
+four times as many small requests a second as nginx does, and so is not what is waited for. Each client lives in a
+process of its own with all its timeouts set; the rounds are interleaved, and what is shown is the median, and the
+median of the ratios to the first client in the same round. A peer that does not install, or fails, is a row that
+says so. The peers live in `.venv-peers-http2`, because niquests puts another urllib3 in the place of urllib3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import select
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import trustme
+from tests.interop.servers import Program, free_port, program, write_site
+
+ROOT = Path(__file__).parents[1]
+PEERS = ROOT / ".venv-peers-http2"
+PATIENCE = 90
+"""Seconds that a client may take for a round."""
+
+PACKAGES = ["pycurl", "pyreqwest", "httpcore2[asyncio,http2]", "niquests", "uvloop"]
+
+AT_ONCE = ["pyreqwest", "ours", "pycurl", "httpcore2", "niquests"]
+
+
+class Scenario(NamedTuple):
+    title: str
+    loop: str
+    what: str
+    clients: list[str]
+    concurrency: int = 1
+    connections: int = 1
+    count: int = 1500
+    """Requests a round."""
+
+
+SCENARIOS = [
+    Scenario("asyncio, 100 on one connection", "asyncio", "small", AT_ONCE, 100, count=5000),
+    Scenario("uvloop, 100 on one connection", "uvloop", "small", AT_ONCE, 100, count=5000),
+    Scenario("asyncio, 1", "asyncio", "small", ["pyreqwest", "ours", "httpcore2", "niquests"]),
+    Scenario("sync, 1", "sync", "small", ["httpcore2", "ours", "pycurl", "pyreqwest", "niquests"]),
+    Scenario("sync, 100 MiB down", "sync", "download", ["pycurl", "ours", "httpcore2", "niquests"], count=1),
+    Scenario("asyncio, 100 MiB down", "asyncio", "download", ["pycurl", "ours", "httpcore2"], count=1),
+    Scenario("asyncio, 100 in flight", "asyncio", "small", ["ours"], 100, 10, count=10_000),
+    Scenario("asyncio, 1,000 in flight", "asyncio", "small", ["ours"], 1000, 10, count=10_000),
+    Scenario("asyncio, 10,000 in flight", "asyncio", "small", ["ours"], 10_000, 10, count=10_000),
+]
+
+
+class Figures(NamedTuple):
+    """Of one request."""
+
+    cpu: float
+    clock: float
+    peak: float
+    """KiB by which the peak of memory grew in the round."""
+
+
+class Client:
+    """A client process that answers with what a round took."""
+
+    def __init__(self, name: str, scenario: Scenario, url: str, cafile: str) -> None:
+        self.name = name
+        python = sys.executable if name == "ours" else str(PEERS / "bin" / "python")
+        script = str(ROOT / "benchmarks" / "clients_http2.py")
+        limits = [str(scenario.concurrency), str(scenario.connections)]
+        self.process = subprocess.Popen(
+            [python, script, name, scenario.loop, scenario.what, *limits, url, cafile],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, {0}),
+        )
+        self.failure = ""
+
+    def measure(self, count: int) -> Figures | None:
+        if self.failure:
+            return None
+        try:
+            self.process.stdin.write(f"{count}\n")
+            self.process.stdin.flush()
+            ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+            line = self.process.stdout.readline() if ready else ""
+        except OSError:
+            line = ""
+        if not line:
+            self.process.kill()
+            lines = self.process.stderr.read().strip().splitlines()
+            self.failure = lines[-1] if lines else f"no answer within {PATIENCE} s"
+            return None
+        cpu, clock, peak = (float(word) for word in line.split())
+        return Figures(cpu / count, clock / count, peak)
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+def install_peers() -> None:
+    if not PEERS.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
+    for package in PACKAGES:
+        command = [str(PEERS / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", package]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            print(f"{package}: did not install")
+
+
+def run_scenario(scenario: Scenario, origin: str, cafile: str, rounds: int, share: float) -> list[dict]:
+    url = origin + ("/big" if scenario.what == "download" else "/hello")
+    count = scenario.count
+    if scenario.what == "small":
+        count = max(scenario.concurrency, int(count * share))
+    clients = [Client(name, scenario, url, cafile) for name in scenario.clients]
+    found: dict[str, list[Figures]] = {name: [] for name in scenario.clients}
+    ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in scenario.clients}
+    for number in range(rounds + 1):
+        base: Figures | None = None
+        for client in clients:
+            figures = client.measure(count)
+            if figures is None or number == 0:
+                continue
+            base = base or figures
+            found[client.name].append(figures)
+            ratios[client.name].append((figures.cpu / base.cpu, figures.clock / base.clock))
+    rows = []
+    for client in clients:
+        client.close()
+        row = {
+            "scenario": scenario.title,
+            "client": client.name,
+            "to": scenario.clients[0],
+            "failure": client.failure,
+        }
+        shown = client.failure
+        if found[client.name] and not client.failure:
+            cpu, clock, peak = (median(column) for column in zip(*found[client.name], strict=True))
+            to_cpu, to_clock = (median(column) for column in zip(*ratios[client.name], strict=True))
+            row |= {
+                "cpu": cpu,
+                "clock": clock,
+                "peak_kib": peak,
+                "cpu_ratio": to_cpu,
+                "clock_ratio": to_clock,
+            }
+            shown = (
+                f"CPU {cpu * 1e6:11.1f} µs {to_cpu:6.2f} ×   clock {clock * 1e6:11.1f} µs {to_clock:6.2f} ×"
+                f"   memory {peak:7.0f} KiB"
+            )
+        rows.append(row)
+        print(f"{scenario.title:<31} {client.name:<10} {shown}", flush=True)
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="3 short rounds")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="", help="scenarios whose name contains this")
+    options = parser.parse_args()
+    rounds, share = (3, 0.5) if options.quick else (options.rounds, 1.0)
+    install_peers()
+    authority = trustme.CA()
+    rows: list[dict] = []
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        write_site(directory / "root")
+        cafile, key, chain = (str(directory / file) for file in ("ca.pem", "key.pem", "chain.pem"))
+        authority.cert_pem.write_to_path(cafile)
+        certificate = authority.issue_cert("localhost")
+        certificate.private_key_pem.write_to_path(key)
+        certificate.cert_chain_pems[0].write_to_path(chain)
+        port = free_port()
+        options_of_server = ["-a", "127.0.0.1", "-d", str(directory / "root"), "-m", "1000"]
+        command = [program("nghttpd"), *options_of_server, str(port), key, chain]
+        with Program(command, directory, [port]) as server:
+            os.sched_setaffinity(server.process.pid, {os.cpu_count() - 1})
+            for scenario in SCENARIOS:
+                if options.only in scenario.title:
+                    rows += run_scenario(scenario, f"https://localhost:{port}", cafile, rounds, share)
+    results = ROOT / "benchmarks" / "results"
+    results.mkdir(exist_ok=True)
+    record = {"python": platform.python_version(), "rounds": rounds, "rows": rows}
+    (results / "http2.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
