@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from ._connections.routes import Hop, Route
 from ._exceptions import LocalProtocolError, UnsupportedProtocol
@@ -59,13 +60,14 @@ def proxied_route(scheme: bytes, host: bytes, port: int | None, *, hop: Hop, is_
         raise LocalProtocolError(f"The host {host[:80]!r} would lead a proxy elsewhere.")
     if is_forwarded:
         shown = bracketed(host) if port is None else b"%b:%d" % (bracketed(host), port)
-        return direct._replace(
+        return replace(
+            direct,
             key=(b"forward", hop.host, hop.port),
             hop=hop,
             is_forwarded=True,
             target_prefix=b"%b://%b" % (scheme, shown),
         )
-    return direct._replace(key=(b"tunnel", *_parts(direct.key)), hop=hop)
+    return replace(direct, key=(b"tunnel", *_parts(direct.key)), hop=hop)
 
 
 def absolute_target(route: Route, target: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from .._types import HeaderFields
@@ -32,7 +33,8 @@ class Hop(NamedTuple):
         return f"<Hop {self.scheme.decode('ascii')}://{self.label}>"
 
 
-class Route(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Route:
     """Everything that opening a connection, and speaking on it, needs to know about where it leads."""
 
     key: object

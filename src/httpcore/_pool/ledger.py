@@ -326,7 +326,10 @@ class Ledger(Generic[C]):
             origin.available[place] = None
         # A peer that for now takes no exchange at all (RFC 9113 §5.1.2) leaves an idle connection.
         if not holders:
-            self._idle(place, now)
+            if self.waiting or len(self.idle) >= self._max_keepalive:
+                self._idle(place, now)
+            else:
+                self.idle[place] = None
 
     def _hear_oldest(self, place: Place[C], now: float) -> None:
         """The oldest waiter of all gets the next slot, if it was passed over too often."""
