@@ -61,7 +61,7 @@ class TLSStream:
         return True
 
     def try_send(self, data: Buffer) -> int:
-        if not self._flush():
+        if self._engine.has_output and not self._flush():
             return 0
         try:
             taken = self._engine.write(data)
@@ -72,8 +72,6 @@ class TLSStream:
 
     def try_receive(self, limit: int) -> bytes | None:
         engine = self._engine
-        if engine.has_output:
-            self._flush_quietly()
         try:
             while (data := engine.read(limit)) is None:
                 ciphertext = self._inner.try_receive(RECEIVE_SIZE)
@@ -135,8 +133,7 @@ class TLSStream:
     def _flush(self) -> bool:
         """Send what is queued; `True` when nothing is left."""
         engine = self._engine
-        while engine.has_output:
-            output = engine.peek_output()
+        while output := engine.peek_output():
             sent = self._inner.try_send(output)
             engine.drop_output(sent)
             if sent < len(output):

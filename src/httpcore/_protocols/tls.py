@@ -25,6 +25,7 @@ class TLSEngine:
     __slots__ = (
         "_incoming",
         "_is_closing",
+        "_is_ended",
         "_is_starved",
         "_outgoing",
         "_output",
@@ -41,8 +42,9 @@ class TLSEngine:
         # Ciphertext being sent: what was taken off the outgoing queue, and how much of it went out.
         self._output = b""
         self._sent = 0
-        # Whether the last read found that what is here is not enough.
+        # Whether the last read found that what is here is not enough, and whether no more will come.
         self._is_starved = False
+        self._is_ended = False
         self._is_closing = False
         self.is_truncated = False
         self.ssl_object = context.wrap_bio(
@@ -63,12 +65,18 @@ class TLSEngine:
         """Up to `limit` bytes; `None`: more ciphertext is needed; `b""`: the end. `ssl.SSLError` passes."""
         if self._is_starved:
             return None
+        read = self.ssl_object.read
         pieces: list[bytes] = []
         size = 0
         try:
-            while size < limit and (piece := self.ssl_object.read(limit - size)):
+            # Never more than a record at once: OpenSSL gives no more, and shrinking what was allocated costs.
+            while size < limit and (piece := read(min(limit - size, RECORD_SIZE))):
                 pieces.append(piece)
                 size += len(piece)
+                if not self._incoming.pending and not self.ssl_object.pending() and not self._is_ended:
+                    # What the next read would say, without its exception, which takes as long as the read.
+                    self._is_starved = True
+                    break
         except ssl.SSLWantReadError:
             self._is_starved = True
         except ssl.SSLZeroReturnError:
@@ -109,11 +117,12 @@ class TLSEngine:
         if data:
             self._incoming.write(data)
         else:
+            self._is_ended = True
             self._incoming.write_eof()
 
     @property
     def has_output(self) -> bool:
-        return self._sent < len(self._output) or self._outgoing.pending > 0
+        return self._outgoing.pending > 0 or self._sent < len(self._output)
 
     @property
     def pending_output(self) -> int:
