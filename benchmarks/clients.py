@@ -1,6 +1,6 @@
 """One client, measured in a process of its own.
 
-    python clients.py CLIENT SCENARIO URL CAFILE
+    python clients.py CLIENT LOOP SCENARIO CONCURRENCY URL CAFILE PROXY_PORT
 
 reads a line `COUNT` from stdin for each round, does that many requests, and answers with the seconds of CPU that
 they took (`time.process_time`). The first line is a warm-up like any other; the runner throws it away.
@@ -24,9 +24,11 @@ IDLE_EACH = 4
 
 
 class Target:
-    def __init__(self, url: str, cafile: str) -> None:
+    loop = "sync"
+
+    def __init__(self, url: str, cafile: str, proxy_port: int = 0) -> None:
         parts = urlsplit(url)
-        self.url, self.cafile = url, cafile
+        self.url, self.cafile, self.proxy_port = url, cafile, proxy_port
         self.host, self.port, self.path = parts.hostname or "", parts.port or 0, parts.path
         self.is_tls = parts.scheme == "https"
         self.request = (
@@ -213,6 +215,66 @@ async def ours_many_async(target: Target, scenario: str, concurrency: int):
     return run
 
 
+# The floor of trio and of anyio: the library's own stream on a raw socket, nothing parsed.
+
+
+async def together(loop: str, work, shares: list) -> None:
+    """Run `work(share)` for every share, beside one another, in the way of the library."""
+    if len(shares) == 1:
+        await work(shares[0])
+    elif loop == "trio":
+        import trio
+
+        async with trio.open_nursery() as nursery:
+            for share in shares:
+                nursery.start_soon(work, share)
+    elif loop.startswith("anyio"):
+        import anyio
+
+        async with anyio.create_task_group() as group:
+            for share in shares:
+                group.start_soon(work, share)
+    else:
+        await asyncio.gather(*(work(share) for share in shares))
+
+
+async def floor_trio(target: Target, scenario: str, concurrency: int):
+    import trio
+
+    socks = []
+    for _ in range(concurrency):
+        sock = trio.socket.socket()
+        await sock.connect((target.host, target.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        socks.append(sock)
+
+    async def run(count: int) -> None:
+        async def work(sock: trio.socket.SocketType) -> None:
+            for _ in range(count // concurrency):
+                await sock.send(target.request)
+                await sock.recv(CHUNK)
+
+        await together("trio", work, socks)
+
+    return run
+
+
+async def floor_anyio(target: Target, scenario: str, concurrency: int):
+    import anyio
+
+    streams = [await anyio.connect_tcp(target.host, target.port) for _ in range(concurrency)]
+
+    async def run(count: int) -> None:
+        async def work(stream: anyio.abc.SocketStream) -> None:
+            for _ in range(count // concurrency):
+                await stream.send(target.request)
+                await stream.receive(CHUNK)
+
+        await together("anyio", work, streams)
+
+    return run
+
+
 # Ours, and httpcore2 through the interface it has.
 
 
@@ -266,9 +328,64 @@ async def ours_async(target: Target, scenario: str, concurrency: int):
             await body.aclose()
 
     async def run(count: int) -> None:
-        await asyncio.gather(*(work(count // concurrency) for _ in range(concurrency)))
+        await together(target.loop, work, [count // concurrency] * concurrency)
 
     return run
+
+
+def proxied_sync(target: Target, scenario: str, mode: str):
+    import httpcore
+
+    proxy = (b"http", b"127.0.0.1", target.proxy_port, b"/")
+    pool = httpcore.SyncHTTPProxy(proxy, proxy_mode=mode, max_connections=100)
+    url = url_of(target)
+    fields = fields_of(target, scenario)
+    ext = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT)}
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            status, _, body, _ = pool.request(b"GET", url, fields, None, ext)
+            for _chunk in body:
+                pass
+            body.close()
+            assert status < 300
+
+    return run
+
+
+def ours_tunnelled_sync(target: Target, scenario: str):
+    return proxied_sync(target, scenario, "TUNNEL_ONLY")
+
+
+def ours_forwarded_sync(target: Target, scenario: str):
+    return proxied_sync(target, scenario, "FORWARD_ONLY")
+
+
+async def proxied_async(target: Target, scenario: str, mode: str):
+    import httpcore
+
+    proxy = (b"http", b"127.0.0.1", target.proxy_port, b"/")
+    pool = httpcore.AsyncHTTPProxy(proxy, proxy_mode=mode, max_connections=100)
+    url = url_of(target)
+    fields = fields_of(target, scenario)
+    ext = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT)}
+
+    async def run(count: int) -> None:
+        for _ in range(count):
+            _, _, body, _ = await pool.arequest(b"GET", url, fields, None, ext)
+            async for _chunk in body:
+                pass
+            await body.aclose()
+
+    return run
+
+
+async def ours_tunnelled_async(target: Target, scenario: str, concurrency: int):
+    return await proxied_async(target, scenario, "TUNNEL_ONLY")
+
+
+async def ours_forwarded_async(target: Target, scenario: str, concurrency: int):
+    return await proxied_async(target, scenario, "FORWARD_ONLY")
 
 
 def httpcore2_sync(target: Target, scenario: str):
@@ -303,7 +420,7 @@ async def httpcore2_async(target: Target, scenario: str, concurrency: int):
                     pass
 
     async def run(count: int) -> None:
-        await asyncio.gather(*(work(count // concurrency) for _ in range(concurrency)))
+        await together(target.loop, work, [count // concurrency] * concurrency)
 
     return run
 
@@ -422,8 +539,9 @@ async def pyreqwest_async(target: Target, scenario: str, concurrency: int):
 
 
 def main() -> None:
-    name, loop, scenario, concurrency, url, cafile = sys.argv[1:]
-    target = Target(url, cafile)
+    name, loop, scenario, concurrency, url, cafile, proxy_port = sys.argv[1:]
+    target = Target(url, cafile, int(proxy_port))
+    target.loop = loop
     if loop == "sync":
         run = globals()[f"{name}_sync"](target, scenario)
         for line in sys.stdin:
@@ -433,7 +551,8 @@ def main() -> None:
         return
 
     async def serve() -> None:
-        run = await globals()[f"{name}_async"](target, scenario, int(concurrency))
+        library = loop if name == "floor" and loop in ("trio", "anyio") else "async"
+        run = await globals()[f"{name}_{library}"](target, scenario, int(concurrency))
         # Reading blocks the loop on purpose: between rounds nothing runs.
         for line in iter(sys.stdin.readline, ""):
             begin = time.process_time()
@@ -444,6 +563,14 @@ def main() -> None:
         import uvloop
 
         uvloop.run(serve())
+    elif loop == "trio":
+        import trio
+
+        trio.run(serve)
+    elif loop == "anyio":
+        import anyio
+
+        anyio.run(serve)
     else:
         asyncio.run(serve())
 

@@ -32,10 +32,12 @@ PEERS = ROOT / ".venv-peers"
 PATIENCE = 60
 """Seconds that a client may take for a round."""
 
-PACKAGES = ["pycurl", "pyreqwest", "aiohttp", "urllib3", "httpcore2[asyncio,http2]", "uvloop"]
+PACKAGES = ["pycurl", "pyreqwest", "aiohttp", "urllib3", "httpcore2[asyncio,trio,http2]", "uvloop"]
 
 SYNC = ["floor", "ours", "pycurl", "pyreqwest", "urllib3", "httpcore2"]
 ASYNC = ["floor", "ours", "pyreqwest", "aiohttp", "httpcore2"]
+OTHERS = ["floor", "ours", "httpcore2"]
+PROXIED = ["ours", "ours_tunnelled", "ours_forwarded"]
 SYNC_LARGE = ["floor", "ours", "pycurl", "urllib3", "httpcore2"]
 
 
@@ -60,6 +62,13 @@ SCENARIOS = [
     Scenario("uvloop, 1, plain", "uvloop", "small", ASYNC),
     Scenario("uvloop, 100, plain", "uvloop", "small", ASYNC, 100, count=2000),
     Scenario("uvloop, 100, TLS", "uvloop", "small", ASYNC, 100, tls=True, count=2000),
+    Scenario("trio, 1, plain", "trio", "small", OTHERS),
+    Scenario("trio, 100, plain", "trio", "small", OTHERS, 100, count=2000),
+    Scenario("anyio, 1, plain", "anyio", "small", OTHERS),
+    Scenario("anyio, 100, plain", "anyio", "small", OTHERS, 100, count=2000),
+    # What a proxy costs the client: the same request without one, through a tunnel, and forwarded.
+    Scenario("sync, through a proxy", "sync", "small", PROXIED),
+    Scenario("asyncio, through a proxy", "asyncio", "small", PROXIED),
     Scenario("sync, 100 MiB down, plain", "sync", "download", SYNC_LARGE, count=1),
     Scenario("sync, 100 MiB down, TLS", "sync", "download", SYNC_LARGE, tls=True, count=1),
     Scenario("asyncio, 100 MiB down, plain", "asyncio", "download", ASYNC, count=1),
@@ -80,12 +89,12 @@ SCENARIOS = [
 class Client:
     """A client process that answers with CPU seconds."""
 
-    def __init__(self, name: str, loop: str, scenario: str, concurrency: int, url: str, cafile: str) -> None:
+    def __init__(self, name: str, loop: str, scenario: str, concurrency: int, *arguments: str) -> None:
         self.name = name
         own = name.startswith(("floor", "ours"))
         python = sys.executable if own else str(PEERS / "bin" / "python")
         script = str(ROOT / "benchmarks" / "clients.py")
-        command = [python, script, name, loop, scenario, str(concurrency), url, cafile]
+        command = [python, script, name, loop, scenario, str(concurrency), *arguments]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -130,14 +139,25 @@ def install_peers() -> None:
             print(f"{package}: did not install")
 
 
+def start_proxy(port: int) -> tuple[subprocess.Popen[str], str]:
+    """A proxy to one server, beside it on its core; and its own port."""
+    proxy = subprocess.Popen(
+        [sys.executable, str(ROOT / "benchmarks" / "proxy.py"), str(port)],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {os.cpu_count() - 1}),
+    )
+    return proxy, proxy.stdout.readline().strip()
+
+
 def run_scenario(
-    scenario: Scenario, server: NginxServer, cafile: str, rounds: int, share: float
+    scenario: Scenario, server: NginxServer, cafile: str, proxy_port: str, rounds: int, share: float
 ) -> list[dict]:
     title, loop, what, names, concurrency, tls, count = scenario
     path = {"small": "/hello", "download": "/big", "upload": "/up/bench"}[what]
     url = f"https://localhost:{server.tls_port}{path}" if tls else f"http://127.0.0.1:{server.port}{path}"
     count = max(concurrency, int(count * share)) if what == "small" else count
-    clients = [Client(name, loop, what, concurrency, url, cafile) for name in names]
+    clients = [Client(name, loop, what, concurrency, url, cafile, proxy_port) for name in names]
     figures: dict[str, list[float]] = {name: [] for name in names}
     ratios: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds + 1):
@@ -206,9 +226,12 @@ def main() -> int:
         addresses = [f"127.0.{1 + number // 250}.{1 + number % 250}" for number in range(500)]
         with NginxServer(Path(directory), authority, addresses=addresses) as server:
             os.sched_setaffinity(server.pid, {os.cpu_count() - 1})
+            proxy, proxy_port = start_proxy(server.port)
             for scenario in SCENARIOS:
                 if options.only in scenario.title:
-                    rows += run_scenario(scenario, server, cafile, rounds, share)
+                    rows += run_scenario(scenario, server, cafile, proxy_port, rounds, share)
+            proxy.kill()
+            proxy.communicate()
             if options.only in "memory of a large upload":
                 rows += measure_memory(server, cafile)
     results = ROOT / "benchmarks" / "results"
