@@ -178,7 +178,7 @@ def run_scenario(
             row |= {"microseconds": median(found) * 1e6, "ratio": median(ratios[client.name])}
         rows.append(row)
         shown = f"{row['microseconds']:12.1f} µs {row['ratio']:8.2f} ×" if "ratio" in row else client.failure
-        print(f"{title:<32} {client.name:<10} {shown}", flush=True)
+        print(f"{title:<32} {client.name:<16} {shown}", flush=True)
     return rows
 
 
