@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Iterator
 from time import monotonic
 
 import pytest
 
+from httpcore._backends import sync
 from httpcore._backends.sync import SyncStream
 from httpcore._blocking import run
 
 
-class CountingSocket(socket.socket):
-    options = 0
-
-    def setsockopt(self, *arguments: object) -> None:
-        self.options += 1
-        super().setsockopt(*arguments)  # type: ignore[call-overload]
-
-
 @pytest.fixture
-def peers() -> Iterator[tuple[CountingSocket, socket.socket]]:
+def peers() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = socket.socketpair()
-    with theirs, CountingSocket(fileno=ours.detach()) as counting:
-        yield counting, theirs
+    with theirs, ours:
+        yield ours, theirs
 
 
-def test_one_limit_costs_one_option(peers: tuple[CountingSocket, socket.socket]) -> None:
+def test_one_limit_is_set_once(
+    peers: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeouts: list[float] = []
+
+    class Receiver(socket.socket):
+        def settimeout(self, value: float | None) -> None:
+            assert value is not None
+            timeouts.append(value)
+            super().settimeout(value)
+
     ours, theirs = peers
+    monkeypatch.setattr(
+        sync, "create_receiver", lambda sock: Receiver(sock.family, sock.type, fileno=sock.fileno())
+    )
     stream = SyncStream(ours)
     for _ in range(100):
         theirs.send(b"x")
         assert run(stream.wait(True, False, monotonic() + 30.0))
         assert stream.try_receive(10) == b"x"
-    assert ours.options == 1
+    assert timeouts == [30.0]
     stream.abort()
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.02, 0.1, 0.13])
-def test_a_timeout_is_never_early(peers: tuple[CountingSocket, socket.socket], seconds: float) -> None:
+def test_a_timeout_is_never_early(peers: tuple[socket.socket, socket.socket], seconds: float) -> None:
     stream = SyncStream(peers[0])
     for earlier in (30.0, 0.05, None):
         peers[1].send(b"x")
@@ -52,7 +59,7 @@ def test_a_timeout_is_never_early(peers: tuple[CountingSocket, socket.socket], s
 
 
 @pytest.mark.parametrize("ending", ["bytes", "end", "abort"])
-def test_a_look(peers: tuple[CountingSocket, socket.socket], ending: str) -> None:
+def test_a_look(peers: tuple[socket.socket, socket.socket], ending: str) -> None:
     ours, theirs = peers
     stream = SyncStream(ours)
     assert stream.is_quiet()
@@ -66,7 +73,7 @@ def test_a_look(peers: tuple[CountingSocket, socket.socket], ending: str) -> Non
     stream.abort()
 
 
-def test_what_a_wait_received_is_no_quiet(peers: tuple[CountingSocket, socket.socket]) -> None:
+def test_what_a_wait_received_is_no_quiet(peers: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = peers
     stream = SyncStream(ours)
     theirs.send(b"xy")
@@ -77,3 +84,14 @@ def test_what_a_wait_received_is_no_quiet(peers: tuple[CountingSocket, socket.so
     assert stream.try_receive(1) == b"y"
     assert stream.is_quiet()
     stream.abort()
+
+
+def test_the_descriptor_is_closed_once(peers: tuple[socket.socket, socket.socket]) -> None:
+    stream = SyncStream(peers[0])
+    stream.abort()
+    # Whoever gets the number next keeps it.
+    with socket.socket() as other:
+        stream.abort()
+        del stream
+        gc.collect()
+        assert other.getsockname()

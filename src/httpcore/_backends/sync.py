@@ -1,11 +1,9 @@
 """Blocking sockets. Its coroutines never suspend: they block the thread.
 
-Theory of operation. A request and its answer cost two system calls, `send` and `recv`, if nothing asks the
-kernel about readiness in between. So the socket stays in blocking mode with the receive timeout in the
-kernel (SO_RCVTIMEO), verbs that must not wait pass MSG_DONTWAIT, and `wait` for reading is itself the
-`recv`: what it gets is kept for the next `try_receive`. Where a platform has neither, and whenever both
-directions are watched, the wait is a `poll`. So it is under a deadline in the main thread, which is where
-signals arrive: Python repeats an interrupted `recv` (PEP 475), and the kernel's timeout then begins anew.
+Theory of operation. The descriptor is non-blocking, and two socket objects share it. One sends, looks, and
+takes what is here. The other has a timeout of Python's, and waits: its `recv` is `poll` and `recv` in one;
+signals do not prolong it (PEP 475), as they would the kernel's own SO_RCVTIMEO. What a wait has received is
+kept for the next `try_receive`. Where room to send is waited for, the wait is a `poll`.
 
 A descriptor is never closed under a thread that is inside a system call on it: the number could be reused.
 Closing shuts the socket down, which wakes that thread, and the last one out closes.
@@ -15,14 +13,11 @@ from __future__ import annotations
 
 import select
 import socket
-import struct
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from math import ceil
-from threading import get_ident, main_thread
 from time import monotonic
 from typing import TypeVar
 
@@ -35,21 +30,15 @@ T = TypeVar("T")
 RECEIVE_SIZE = 64 * 1024
 """Bytes that `wait` receives ahead at the most."""
 
-# Without the flag the socket is non-blocking throughout.
-_DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
-_HAS_KERNEL_TIMEOUTS = _DONTWAIT != 0 and sys.platform == "linux"
-
-_NEVER = 1e9
-"""Stands for "no timeout" wherever seconds are compared."""
+_NEVER = 1e6
+"""Seconds that stand for "no timeout". `poll` can count them, and who wakes without cause tries again."""
 
 _GRID = 64
-"""Kernel timeouts are rounded up to this part of a second. No two deadlines are equally far away to the
-microsecond, so without it nearly every `recv` would need a `setsockopt` first."""
+"""Timeouts are rounded up to this part of a second. No two deadlines are equally far away to the microsecond,
+and setting a timeout is a system call: without the grid there would be one more for nearly every `recv`."""
 
 _KEPT_SHARE, _KEPT_SECONDS = 1.1, 0.02
-"""A kernel timeout that is longer than needed by this share and by this much is left as it is."""
-
-_MAIN_THREAD = main_thread().ident
+"""A timeout that is longer than needed by this share and by this much is left as it is."""
 
 _LONGEST = 2**31 - 1
 """Milliseconds that `poll` can count."""
@@ -67,6 +56,7 @@ class SyncStream:
         "_is_receiving",
         "_is_sending",
         "_look",
+        "_receiver",
         "_sock",
         "_stash",
         "_timeout",
@@ -77,14 +67,15 @@ class SyncStream:
         self._stash: bytes | None = None
         self._is_aborted = False
         self._is_ended = False
-        # Seconds of the receive timeout that the kernel has now.
-        self._timeout = _NEVER
+        # Seconds of the timeout that the receiver has now; none yet.
+        self._timeout = 0.0
         # Whether a thread is in a system call on the descriptor, or about to be. Set before `_is_aborted` is
         # looked at, as `abort` looks at these after it is set: so one of the two sees the other.
         self._is_receiving = False
         self._is_sending = False
-        sock.setblocking(_HAS_KERNEL_TIMEOUTS)
+        sock.setblocking(False)
         self._look = create_look(sock)
+        self._receiver = create_receiver(sock)
         mind_forks(self)
 
     def try_send(self, data: Buffer) -> int:
@@ -92,7 +83,7 @@ class SyncStream:
             self._is_sending = True
             if self._is_aborted:
                 raise WriteError("The connection was closed while it was being written to.")
-            sent = self._sock.send(data, _DONTWAIT)
+            sent = self._sock.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
@@ -110,7 +101,7 @@ class SyncStream:
     def try_receive(self, limit: int) -> bytes | None:
         stash = self._stash
         if stash is None:
-            return self._receive(limit, _DONTWAIT)
+            return self._receive(self._sock, limit)
         if len(stash) <= limit:
             self._stash = None
             return stash
@@ -123,32 +114,32 @@ class SyncStream:
     async def wait(self, readable: bool, writable: bool, deadline: float | None) -> bool:
         if (self._stash is not None or self._is_ended) and (readable or self._is_aborted):
             return True
-        if writable or not _HAS_KERNEL_TIMEOUTS:
+        if writable:
             return self._poll(readable, writable, deadline)
         seconds = _NEVER if deadline is None else deadline - monotonic()
-        if seconds < _NEVER and get_ident() == _MAIN_THREAD:
-            return self._poll_in(seconds)
         if seconds <= 0.0:
-            self._stash = self._receive(RECEIVE_SIZE, _DONTWAIT)
+            self._stash = self._receive(self._sock, RECEIVE_SIZE)
             return self._stash is not None
         if not seconds <= self._timeout <= seconds * _KEPT_SHARE + _KEPT_SECONDS:
             self._set_timeout(seconds)
-        self._stash = self._receive(RECEIVE_SIZE, 0)
-        # A wake-up before the deadline without data cannot happen but for a closed connection.
+        self._stash = self._receive(self._receiver, RECEIVE_SIZE)
         return self._stash is not None or deadline is None or monotonic() < deadline
 
-    def _receive(self, limit: int, flags: int) -> bytes | None:
+    def _receive(self, sock: socket.socket, limit: int) -> bytes | None:
         try:
             self._is_receiving = True
             if self._is_aborted:
                 raise ReadError(_CLOSED)
-            data = self._sock.recv(limit, flags)
+            data = sock.recv(limit)
         except (BlockingIOError, InterruptedError):
             data = None
         except OSError as exc:
             if self._is_aborted:
                 raise ReadError(_CLOSED) from exc
-            raise ReadError(f"Receiving failed: {exc}.") from exc
+            # The receiver's own timeout has no number; what the kernel has given up is ETIMEDOUT.
+            if not isinstance(exc, TimeoutError) or exc.errno is not None:
+                raise ReadError(f"Receiving failed: {exc}.") from exc
+            data = None
         finally:
             self._is_receiving = False
             if self._is_aborted:
@@ -168,37 +159,25 @@ class SyncStream:
             if self._is_aborted:
                 self._close_if_unused()
 
-    def _poll_in(self, seconds: float) -> bool:
-        try:
-            self._is_receiving = True
-            # Rounded up to the next millisecond: a deadline must not fire early.
-            limit = min(int(seconds * 1000) + 1, _LONGEST) if seconds > 0.0 else 0
-            return self._is_aborted or bool(self._look(limit))
-        finally:
-            self._is_receiving = False
-            if self._is_aborted:
-                self._close_if_unused()
-
     def _set_timeout(self, seconds: float) -> None:
-        # Rounded up: a timeout must not fire early. In the kernel zero means none at all.
-        timeout = ceil(seconds * _GRID) / _GRID if seconds < _NEVER else 0.0
-        whole = int(timeout)
-        value = struct.pack("@ll", whole, int((timeout - whole) * 1e6))
-        try:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
-        except OSError as exc:
-            raise ReadError(f"Receiving failed: {exc}.") from exc
-        self._timeout = timeout or _NEVER
+        # Rounded up: a timeout must not fire early.
+        self._timeout = min(ceil(seconds * _GRID) / _GRID, _NEVER)
+        self._receiver.settimeout(self._timeout)
 
     def _close_if_unused(self) -> None:
         if not self._is_receiving and not self._is_sending:
-            self._sock.close()
+            self._close()
+
+    def _close(self) -> None:
+        # One of the two closes the descriptor, and the other has to know.
+        self._receiver.detach()
+        self._sock.close()
 
     def abort(self) -> None:
         # Once more does no harm, and completes what an interrupt cut short.
         self._is_aborted = self._is_ended = True
         if not self._is_receiving and not self._is_sending:
-            self._sock.close()
+            self._close()
         else:
             try:
                 self._sock.shutdown(socket.SHUT_RDWR)
@@ -302,6 +281,11 @@ def create_look(sock: socket.socket) -> Callable[[int], object]:
     poller = select.poll()
     poller.register(sock, select.POLLIN)
     return poller.poll
+
+
+def create_receiver(sock: socket.socket) -> socket.socket:
+    """A second object for the descriptor of `sock`. Its owner has to detach it."""
+    return socket.socket(sock.family, sock.type, sock.proto, fileno=sock.fileno())
 
 
 def _select(sock: socket.socket, milliseconds: int) -> object:

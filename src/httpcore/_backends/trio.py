@@ -62,10 +62,10 @@ class TrioStream:
             if readable and writable:
                 return await _wait_any((self._sock,), (self._sock,), deadline)
             if readable:
-                # One turn for the others first: when they have work, what is waited for is here after it, and that
-                # spares the registration with epoll and the scope, a third of a request.
+                # The others' turn first: if they have work, what is waited for is here after it. That spares
+                # the registration with epoll and the scope, a third of a request.
                 await trio.lowlevel.checkpoint()
-                if self._is_aborted or self._look():
+                if self._is_aborted or self._look(0):
                     return True
             wait = trio.lowlevel.wait_readable if readable else trio.lowlevel.wait_writable
             if deadline is None:
