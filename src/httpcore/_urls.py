@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from ._connections.routes import Hop, Route
 from ._exceptions import LocalProtocolError, UnsupportedProtocol
@@ -55,19 +54,18 @@ def direct_route(scheme: bytes, host: bytes, port: int | None) -> Route:
 
 def proxied_route(scheme: bytes, host: bytes, port: int | None, *, hop: Hop, is_forwarded: bool) -> Route:
     """The route through a proxy. All that a proxy forwards shares one key."""
-    direct = direct_route(scheme, host, port)
+    route = direct_route(scheme, host, port)
     if is_misleading(host):
         raise LocalProtocolError(f"The host {host[:80]!r} would lead a proxy elsewhere.")
+    route.hop = hop
     if is_forwarded:
         shown = bracketed(host) if port is None else b"%b:%d" % (bracketed(host), port)
-        return replace(
-            direct,
-            key=(b"forward", hop.host, hop.port),
-            hop=hop,
-            is_forwarded=True,
-            target_prefix=b"%b://%b" % (scheme, shown),
-        )
-    return replace(direct, key=(b"tunnel", *_parts(direct.key)), hop=hop)
+        route.key = (b"forward", hop.host, hop.port)
+        route.is_forwarded = True
+        route.target_prefix = b"%b://%b" % (scheme, shown)
+    else:
+        route.key = (b"tunnel", *_parts(route.key))
+    return route
 
 
 def absolute_target(route: Route, target: bytes) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from .._types import HeaderFields
@@ -33,25 +32,43 @@ class Hop(NamedTuple):
         return f"<Hop {self.scheme.decode('ascii')}://{self.label}>"
 
 
-@dataclass(frozen=True, slots=True)
 class Route:
-    """Everything that opening a connection, and speaking on it, needs to know about where it leads."""
+    """Everything that opening a connection, and speaking on it, needs to know about where it leads.
 
-    key: object
-    """Requests with equal keys may share connections."""
-    scheme: bytes
-    host: str
-    """What is dialled, or what the proxy is asked for; an IPv6 address without brackets."""
-    port: int
-    authority: bytes
-    """`host[:port]` as HTTP writes it, without the default port of its scheme."""
-    is_tls: bool
-    """TLS with the host as server name, after the tunnel if there is one."""
-    hop: Hop | None = None
-    is_forwarded: bool = False
-    """The hop is spoken to in absolute form instead of being asked for a tunnel."""
-    target_prefix: bytes = b""
-    """What makes a target absolute."""
+    Requests share it, so nobody may change it once it is known. No named tuple: reading one of
+    its fields costs as much as a call, and each request reads some.
+    """
+
+    __slots__ = (
+        "authority",
+        "hop",
+        "host",
+        "is_forwarded",
+        "is_tls",
+        "key",
+        "port",
+        "scheme",
+        "target_prefix",
+    )
+
+    def __init__(
+        self, *, key: object, scheme: bytes, host: str, port: int, authority: bytes, is_tls: bool
+    ) -> None:
+        self.key = key
+        """Requests with equal keys may share connections."""
+        self.scheme = scheme
+        self.host = host
+        """What is dialled, or what the proxy is asked for; an IPv6 address without brackets."""
+        self.port = port
+        self.authority = authority
+        """`host[:port]` as HTTP writes it, without the default port of its scheme."""
+        self.is_tls = is_tls
+        """TLS with the host as server name, after the tunnel if there is one."""
+        self.hop: Hop | None = None
+        self.is_forwarded = False
+        """The hop is spoken to in absolute form instead of being asked for a tunnel."""
+        self.target_prefix = b""
+        """What makes a target absolute."""
 
     @property
     def label(self) -> str:
