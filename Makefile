@@ -1,4 +1,4 @@
-# demo · test · check · interop · bench · fuzz · soak · faults: nothing else to remember.
+# demo · test · check · interop · bench · fuzz · soak · failures · faults: nothing else to remember.
 
 VENV ?= .venv
 PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python3.10; do \
@@ -6,7 +6,7 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python3.1
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := test
-.PHONY: demo test check interop bench fuzz soak faults
+.PHONY: demo test check interop bench fuzz soak failures faults
 
 # The stamp is newer than what the environment was built from.
 $(VENV)/.stamp: pyproject.toml
@@ -43,6 +43,10 @@ fuzz: $(VENV)/.stamp
 # The long runs; the test-suite runs a short form of each. Interrupted, they go on where they were.
 soak: $(VENV)/.stamp
 	$(BIN)/python -m tests.soak --seconds 14400
+
+# A hundred thousand failures of each kind on each backend: about four hours.
+failures: $(VENV)/.stamp
+	$(BIN)/python -m tests.soak.failing
 
 # The table of the fault catalogue: which row passes on which backend.
 faults: $(VENV)/.stamp
