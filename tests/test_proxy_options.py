@@ -144,30 +144,38 @@ def test_limits(colour: Colour, way: str, limit: str) -> None:
     colour.run(main)
 
 
-@pytest.mark.parametrize("limit", ["connect", "total"])
-@pytest.mark.parametrize("way", WAYS)
-def test_limits_of_time(colour: Colour, way: str, limit: str) -> None:
-    """A proxy that says nothing: in TLS if it speaks that, and in its own protocol."""
+@pytest.mark.parametrize(
+    ("way", "limit", "speaks_tls", "expected"),
+    [
+        ("forward", "total", False, httpcore.ReadTimeout),
+        ("forward-over-tls", "connect", False, httpcore.ConnectTimeout),
+        ("forward-over-tls", "total", False, httpcore.ConnectTimeout),
+        ("forward-over-tls", "total", True, httpcore.ReadTimeout),
+        ("tunnel", "connect", False, httpcore.ProxyError),
+        ("tunnel", "total", False, httpcore.ProxyError),
+        ("tunnel-over-tls", "connect", False, httpcore.ProxyError),
+        ("tunnel-over-tls", "total", True, httpcore.ProxyError),
+        ("socks5", "connect", False, httpcore.ProxyError),
+        ("socks5", "total", False, httpcore.ProxyError),
+    ],
+)
+def test_limits_of_time(
+    colour: Colour, way: str, limit: str, speaks_tls: bool, expected: type[Exception]
+) -> None:
+    """A proxy that says nothing: when TLS is due, or its own protocol, or, once it is connected, its answer."""
 
-    async def main(speaks_tls: bool) -> BaseException:
+    async def main() -> BaseException:
         with proxy_server(b"https" if speaks_tls else b"http", lambda peer: peer.server.hold()) as proxy:
             async with client_by(way, colour, proxy, max_connections=1) as client:
-                with pytest.raises((httpcore.ProxyError, httpcore.TimeoutException)) as caught:
-                    await client.get(ORIGIN, **{limit: 0.1, "read": 0.2})
+                with pytest.raises(expected) as caught:
+                    await client.get(ORIGIN, **{limit: 0.25})
                 assert client.pool.statistics()["connections"] == 0
                 return caught.value
 
-    is_secure = WAYS[way][0] == b"https"
-    for speaks_tls in (True, False) if is_secure else (False,):
-        error = colour.run(main, speaks_tls)
-        if way.startswith("forward"):
-            # Once it is connected, a proxy that forwards is late as any server is.
-            is_connected = speaks_tls or not is_secure
-            assert type(error) is (httpcore.ReadTimeout if is_connected else httpcore.ConnectTimeout)
-        else:
-            assert type(error) is httpcore.ProxyError
-            assert type(error.__cause__) is httpcore.ConnectTimeout
-        assert ("total time" in str(error)) is (limit == "total")
+    error = colour.run(main)
+    if expected is httpcore.ProxyError:
+        assert type(error.__cause__) is httpcore.ConnectTimeout
+    assert ("total time" in str(error)) is (limit == "total")
 
 
 @pytest.mark.parametrize("way", WAYS)
