@@ -148,6 +148,27 @@ def test_they_fan_out_where_the_origin_speaks_http11(colour: Colour, scheme: byt
     colour.run(main)
 
 
+def test_cold_requests_whose_one_dial_fails(colour: Colour) -> None:
+    """None is left waiting for what will not come."""
+
+    def script(peer: Peer) -> None:
+        if peer.recv_head():
+            peer.send(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+
+    async def main() -> None:
+        with Server(script) as proxy:
+            async with client_of(colour, proxy, http2=True, max_connections=2) as client:
+
+                async def one() -> None:
+                    with pytest.raises(httpcore.ProxyError, match=r"^403 Forbidden$"):
+                        await client.get((b"https", b"localhost", 443, b"/"))
+
+                await colour.gather(*[one] * 6)
+                assert client.pool.statistics()["connections"] == 0
+
+    colour.run(main)
+
+
 @pytest.mark.parametrize("scheme", [b"http", b"socks5"])
 def test_an_http2_origin_may_speak_first(colour: Colour, scheme: bytes) -> None:
     """With prior knowledge its SETTINGS may be here with the proxy's answer, and are not lost (RFC 9113 §3.4)."""
@@ -221,6 +242,24 @@ def test_what_cannot_be_forwarded(colour: Colour) -> None:
                     with pytest.raises(httpcore.LocalProtocolError):
                         await client.send(url)
                 assert proxy.accepted == 0
+
+    colour.run(main)
+
+
+def test_a_tunnel_of_the_callers_own(colour: Colour) -> None:
+    def script(peer: Peer) -> None:
+        assert peer.recv_head() == (
+            b"CONNECT b.example:443 HTTP/1.1\r\nProxy-Authorization: Basic bWU6cHc=\r\nHost: b.example:443\r\n\r\n"
+        )
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\nhello from b.example")
+
+    async def main() -> None:
+        with Server(script) as proxy:
+            async with client_of(colour, proxy, proxy_auth=("me", "pw")) as client:
+                url = (b"http", b"b.example", 443, b"b.example:443")
+                response = await client.send(url, b"CONNECT", [(b"Host", b"b.example:443")])
+                assert response.status == 200
+                assert await response.read() == b"hello from b.example"
 
     colour.run(main)
 

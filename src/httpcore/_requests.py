@@ -76,7 +76,9 @@ class Router:
                 trace = Trace(ext["trace"])
         fields: HeaderFields = () if headers is None else headers
         if route.is_forwarded:
-            target = absolute_target(route, target)
+            if method != b"CONNECT":
+                # The caller's own tunnel is asked for as it is (RFC 9112 §3.2.3).
+                target = absolute_target(route, target)
             if self.headers:
                 fields = self._merge(fields)
         body = None if stream is None else read_body(stream, open_source)
