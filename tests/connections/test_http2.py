@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 import httpcore
+from httpcore._connections.http2 import HTTP2Connection
 from httpcore._connections.signals import Signal
 
 from ..colours import Client, Colour
@@ -212,5 +213,32 @@ def test_news_that_come_just_before_the_reading_is_taken_over() -> None:
                 finally:
                     connection._stream = stream
                 assert await client.get(server.url(b"/2")) == b"/2"
+
+    colour.run(main)
+
+
+def test_a_connection_that_ends_just_before_it_is_used(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was begun, so that another connection is no second attempt: not even `replay=False` forbids it."""
+    is_ready = HTTP2Connection.is_ready
+    retired: list[HTTP2Connection] = []
+
+    def retire(connection: HTTP2Connection) -> bool:
+        answer = is_ready(connection)
+        if not retired:
+            retired.append(connection)
+            connection.retire()
+        return answer
+
+    async def main() -> None:
+        with Server(http2(serve)) as server:
+            async with prior(colour, replay=False) as client:
+                assert await client.get(server.url(b"/1")) == b"/1"
+                monkeypatch.setattr(HTTP2Connection, "is_ready", retire)
+                response = await client.send(server.url(b"/2"), b"POST", stream=colour.stream([b"x"]))
+                assert await response.read() == b"/2"
+                assert len(retired) == 1
+                assert server.accepted == 2
 
     colour.run(main)

@@ -138,7 +138,7 @@ class HTTP2Exchange(Exchange):
         except WriteError:
             failure = self._connection.failure
             if failure is None:
-                self._claim.fate = Fate.REFUSED
+                self._claim.fate = Fate.UNBEGUN
                 raise
             self._claim.fate = Fate.UNSENT
             raise type(failure)(str(failure)) from failure

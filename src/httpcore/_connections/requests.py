@@ -115,6 +115,7 @@ class Fate(enum.Enum):
     UNSENT = "the connection died before one byte of the request went out"
     UNANSWERED = "the connection died before one byte of the response came in"
     REFUSED = "the peer says that it did not process it"
+    UNBEGUN = "the connection takes no more requests: others had been quicker, or it is about to end"
 
 
 class Claim(Protocol):

@@ -140,6 +140,9 @@ class Pool:
                 return await connection.exchange(request, claim)
             except (NetworkError, ProtocolError) as exc:
                 claim.forget()
+                if claim.fate is Fate.UNBEGUN and was_reused:
+                    # No attempt: it was ended, or filled, for others between our getting and our using it.
+                    continue
                 is_dead = claim.fate in (Fate.UNANSWERED, Fate.UNSENT)
                 if replays >= MAX_REPLAYS or (is_dead and (has_met_dead or not was_reused)):
                     await self._give_up(request, exc)
@@ -154,6 +157,8 @@ class Pool:
                 request.body.rewind()
 
     def _may_replay(self, request: Request, fate: Fate) -> bool:
+        if fate is Fate.UNBEGUN:
+            return True
         if not self._replay or fate is Fate.UNKNOWN:
             return False
         if request.body is not None and not request.body.can_be_replayed:
