@@ -237,8 +237,12 @@ class HTTP2Peer:
         head = [(b":status", b"200"), (b"content-length", b"%d" % len(body))]
         self.headers(stream, head, ends=not body and not trailers)
         if body or trailers:
-            self._queued[stream.id] = (stream, bytearray(body), list(trailers))
-            self._pump()
+            self.send_soon(stream, body, trailers=trailers)
+
+    def send_soon(self, stream: Stream, body: bytes, *, trailers: Sequence[Field] = ()) -> None:
+        """The same for a body whose head has been sent."""
+        self._queued[stream.id] = (stream, bytearray(body), list(trailers))
+        self._pump()
 
     def _pump(self) -> None:
         """Send what `answer_soon` has left, a frame of each stream at a time."""

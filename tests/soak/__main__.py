@@ -1,6 +1,6 @@
 """The long runs, which can be interrupted and go on where they were.
 
-    python -m tests.soak [--seconds N] [--cancellations N] [--requests N] [--state FILE]
+    python -m tests.soak [--seconds N] [--cancellations N] [--shared N] [--requests N] [--state FILE]
 
 The runs take turns in pieces until each has its number or the seconds are over. What they found is kept in
 the state file, and printed as the table of docs/soak.md.
@@ -22,6 +22,7 @@ from ..colours import ASYNC_NAMES, NAMES, Colour
 from .cancellation import CancellationRun, is_built
 from .integrity import IntegrityRun
 from .server import start_server
+from .streams import StreamRun
 
 PIECE = 10_000
 """Cancellations, or requests, in one go."""
@@ -44,6 +45,20 @@ def cancel(name: str, count: int, state: State) -> None:
     figures["seconds"] += time.monotonic() - begin
     for protocol, number in run.figures.by_protocol.items():
         figures[protocol] = figures.get(protocol, 0) + number
+
+
+def share(name: str, count: int, state: State) -> None:
+    figures = state.setdefault(f"one connection {name}", {"cancelled": 0, "seconds": 0})
+    begin = time.monotonic()
+    seed = random.getrandbits(32)
+    run = StreamRun(Colour(name), seed=seed)
+    try:
+        Colour(name).run(run.run, count)
+    except BaseException:
+        print(f"one connection {name}: seed {seed}, after {run.figures}", file=sys.stderr)
+        raise
+    figures["cancelled"] += run.figures.cancelled
+    figures["seconds"] += time.monotonic() - begin
 
 
 def check_integrity(name: str, protocol: str, count: int, state: State) -> None:
@@ -71,6 +86,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak")
     parser.add_argument("--seconds", type=float, default=3600.0)
     parser.add_argument("--cancellations", type=int, default=1_000_000, help="for each async backend")
+    parser.add_argument("--shared", type=int, default=100_000, help="cancellations on one connection, each")
     parser.add_argument("--requests", type=int, default=10_000, help="for each backend and protocol")
     parser.add_argument("--backends", nargs="*", default=list(NAMES))
     parser.add_argument("--state", type=Path, default=Path(".soak.json"))
@@ -87,6 +103,11 @@ def main() -> int:
             if is_built(protocol) and not done and time.monotonic() < end:
                 check_integrity(name, protocol, options.requests, state)
                 keep()
+    for name in options.backends:
+        left = options.shared - state.get(f"one connection {name}", {}).get("cancelled", 0)
+        if left > 0 and time.monotonic() < end:
+            share(name, int(left), state)
+            keep()
     is_done = False
     while not is_done and time.monotonic() < end:
         is_done = True

@@ -95,9 +95,9 @@ class CancellationRun:
                     await anyio.lowlevel.checkpoint()
 
         if self._colour.name in ("asyncio", "uvloop"):
-            is_cancelled = await _cancel_task(exchange, pause)
+            is_cancelled = await cancel_task(exchange, pause)
         else:
-            is_cancelled = await _cancel_scope(exchange, pause)
+            is_cancelled = await cancel_scope(exchange, pause)
         if is_cancelled:
             self.figures.cancelled += 1
             by_protocol = self.figures.by_protocol
@@ -152,7 +152,7 @@ class CancellationRun:
         assert _sockets() == others + figures["idle"], (_sockets(), others, figures)
 
 
-async def _cancel_task(exchange: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]]) -> bool:
+async def cancel_task(exchange: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]]) -> bool:
     async def run() -> None:
         await exchange()
 
@@ -167,9 +167,7 @@ async def _cancel_task(exchange: Callable[[], Awaitable[None]], pause: Callable[
     return was_asked
 
 
-async def _cancel_scope(
-    exchange: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]]
-) -> bool:
+async def cancel_scope(exchange: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]]) -> bool:
     is_over = False
     scope = anyio.CancelScope()
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ..colours import ASYNC_NAMES, Colour
+from ..colours import ASYNC_NAMES, NAMES, Colour
 from .cancellation import CancellationRun, is_built
 from .integrity import IntegrityRun
 from .server import start_server
+from .streams import StreamRun
 
 CANCELLATIONS = 2000
 
@@ -26,6 +27,15 @@ def test_random_cancellation(name: str, tmp_path: Path) -> None:
         colour.run(run.run, CANCELLATIONS)
     assert run.figures.cancelled >= CANCELLATIONS
     assert set(run.figures.by_protocol) == {*PROTOCOLS, "tls"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_random_cancellation_on_one_connection(name: str) -> None:
+    colour = Colour(name)
+    run = StreamRun(colour, seed=1)
+    colour.run(run.run, CANCELLATIONS)
+    assert run.figures.cancelled >= CANCELLATIONS
+    assert run.figures.finished > 0
 
 
 # anyio's backends are asyncio's and trio's; only cancelling differs.
