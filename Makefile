@@ -36,9 +36,9 @@ bench: $(VENV)/.stamp
 
 # The long run; the test-suite runs a short form of it.
 fuzz: $(VENV)/.stamp
-	$(BIN)/python fuzz/http11.py --count 10000000 --seconds 3600
-	$(BIN)/python fuzz/hpack.py --count 10000000 --seconds 3600
-	$(BIN)/python fuzz/http2.py --count 10000000 --seconds 3600
+	$(BIN)/python -m fuzz http11 --count 10000000 --seconds 3600
+	$(BIN)/python -m fuzz hpack --count 10000000 --seconds 3600
+	$(BIN)/python -m fuzz http2 --count 10000000 --seconds 3600
 
 # The long runs; the test-suite runs a short form of each. Interrupted, they go on where they were.
 soak: $(VENV)/.stamp

@@ -1,6 +1,6 @@
 """Fuzz the HPACK codec: damaged and random blocks in, and nothing but fields or an `HPACKError` out.
 
-    python fuzz/hpack.py --count 200000 --seconds 60 --seed 1
+    python -m fuzz hpack --count 200000 --seconds 60 --seed 1
 
 Each input is a history of blocks and table sizes on one connection. No other exception escapes, no block takes longer
 than its bytes allow, the table keeps its books, nothing past a limit comes out, and a decoder that remembers
@@ -10,13 +10,13 @@ gives the same inputs. Exits with 1 at the first failure and prints how to see i
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
 import time
 from collections.abc import Callable
 
 from httpcore._protocols.hpack import Decoder, Encoder, FieldBlock, HPACKError
+
+from .trials import Failure
 
 Field = tuple[bytes, bytes]
 
@@ -100,10 +100,6 @@ MUTATIONS: list[Mutation] = [
     put_in_front,
     add_noise,
 ]
-
-
-class Failure(Exception):
-    """The codec did what it must not do."""
 
 
 class Reader:
@@ -214,43 +210,6 @@ def try_intact(generator: random.Random) -> str:
     return "read"
 
 
-def run(*, count: int, seconds: float, seed: int, first: int) -> int:
-    """Try `count` histories, or as many as fit into `seconds`; returns the exit status."""
-    tally = {"refused": 0, "read": 0}
-    slowest = 0.0
-    started = last = time.perf_counter()
-    for index in range(first, first + count):
-        generator = random.Random(seed << 40 | index)
-        try:
-            tally[(try_intact if index % 4 == 3 else try_damaged)(generator)] += 1
-        except Exception as exc:
-            print(f"FAILED: {type(exc).__name__}: {exc}")
-            print(f"again: python fuzz/hpack.py --seed {seed} --first {index} --count 1")
-            if not isinstance(exc, Failure):
-                raise
-            return 1
-        now = time.perf_counter()
-        slowest = max(slowest, now - last)
-        last = now
-        if now - started > seconds:
-            break
-    done = sum(tally.values())
-    took = last - started
-    shares = ", ".join(f"{number} {name}" for name, number in tally.items())
-    rate = f"{done / took:.0f}/s"
-    print(f"hpack: {done} inputs in {took:.1f} s ({rate}), {shares}, slowest {slowest:.3f} s, seed {seed}")
-    return 0
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Fuzz the HPACK codec.")
-    parser.add_argument("--count", type=int, default=200_000, help="histories to try")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many seconds")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same inputs")
-    parser.add_argument("--first", type=int, default=0, help="the number of the first input")
-    options = parser.parse_args()
-    return run(count=options.count, seconds=options.seconds, seed=options.seed, first=options.first)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def attempt(index: int, generator: random.Random) -> str:
+    """One history; returns what became of it."""
+    return (try_intact if index % 4 == 3 else try_damaged)(generator)

@@ -1,6 +1,6 @@
 """Fuzz the HTTP/1.1 engine: damaged responses in, and nothing but the documented errors out.
 
-    python fuzz/http11.py --count 200000 --seconds 60 --seed 1
+    python -m fuzz http11 --count 200000 --seconds 60 --seed 1
 
 For each input: no other exception escapes, it takes less than a second, and neither the heads, nor the body,
 nor whether it fails depends on how the bytes were split. Every sixteenth input is a damaged request instead:
@@ -10,15 +10,15 @@ gives the same inputs. Exits with 1 at the first failure and prints how to see i
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from httpcore._exceptions import LocalProtocolError, RemoteProtocolError
 from httpcore._protocols.http11 import Engine, Limits
+
+from .trials import Failure
 
 SLOW = 1.0
 """Seconds that no input may take."""
@@ -128,10 +128,6 @@ class Outcome(NamedTuple):
     can_reuse: bool
 
 
-class Failure(Exception):
-    """The engine did what it must not do."""
-
-
 def read(method: bytes, pieces: list[bytes], limits: Limits) -> Outcome:
     """Feed the pieces and read all that can be read after each of them."""
     engine = Engine(limits)
@@ -221,43 +217,6 @@ def try_request(generator: random.Random) -> str:
     return "complete"
 
 
-def run(*, count: int, seconds: float, seed: int, first: int) -> int:
-    """Try `count` inputs, or as many as fit into `seconds`; returns the exit status."""
-    tally = {"refused": 0, "complete": 0, "unfinished": 0}
-    slowest = 0.0
-    started = last = time.perf_counter()
-    for index in range(first, first + count):
-        generator = random.Random(seed << 40 | index)
-        try:
-            tally[(try_request if index % 16 == 15 else try_response)(generator)] += 1
-        except Exception as exc:
-            print(f"FAILED: {type(exc).__name__}: {exc}")
-            print(f"again: python fuzz/http11.py --seed {seed} --first {index} --count 1")
-            if not isinstance(exc, Failure):
-                raise
-            return 1
-        now = time.perf_counter()
-        slowest = max(slowest, now - last)
-        last = now
-        if now - started > seconds:
-            break
-    done = sum(tally.values())
-    took = last - started
-    shares = ", ".join(f"{number} {name}" for name, number in tally.items())
-    rate = f"{done / took:.0f}/s"
-    print(f"http11: {done} inputs in {took:.1f} s ({rate}), {shares}, slowest {slowest:.3f} s, seed {seed}")
-    return 0
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Fuzz the HTTP/1.1 engine.")
-    parser.add_argument("--count", type=int, default=200_000, help="inputs to try")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many seconds")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same inputs")
-    parser.add_argument("--first", type=int, default=0, help="the number of the first input")
-    options = parser.parse_args()
-    return run(count=options.count, seconds=options.seconds, seed=options.seed, first=options.first)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def attempt(index: int, generator: random.Random) -> str:
+    """One input; returns what became of it."""
+    return (try_request if index % 16 == 15 else try_response)(generator)

@@ -1,6 +1,6 @@
 """Fuzz the HTTP/2 engine: damaged connections in, and nothing raised.
 
-    python fuzz/http2.py --count 200000 --seconds 60 --seed 1
+    python -m fuzz http2 --count 200000 --seconds 60 --seed 1
 
 Each input is what a server might send to a few requests, damaged: frames are dropped, repeated, swapped, cut,
 their flags, streams and lengths changed, and bytes after that. For each input: nothing is raised, it takes less
@@ -11,15 +11,15 @@ gives the same inputs. Exits with 1 at the first failure and prints how to see i
 
 from __future__ import annotations
 
-import argparse
 import random
 import struct
-import sys
 import time
 from typing import NamedTuple
 
 from httpcore._exceptions import LocalProtocolError
 from httpcore._protocols.http2 import Engine, Limits, Stream, prepare_fields
+
+from .trials import Failure
 
 SLOW = 1.0
 """Seconds that no input may take."""
@@ -170,10 +170,6 @@ def make_wire(generator: random.Random) -> bytes:
     return bytes(wire)
 
 
-class Failure(Exception):
-    """The engine did what it must not do."""
-
-
 REQUEST = prepare_fields(b"GET", b"https", b"example.org", [(b"a", b"b")])
 HEAD_REQUEST = prepare_fields(b"HEAD", b"https", b"example.org", [])
 
@@ -311,7 +307,7 @@ def try_quiet(generator: random.Random) -> str:
     wire = make_wire(generator)
     # Each read makes up for one frame that brings nothing: there, the split does matter.
     limits = LIMITS if generator.random() < 0.5 else Limits()
-    limits = Limits(**{**vars(limits), "useless_count": 10_000})
+    limits = limits._replace(useless_count=10_000)
     end = [b""] if generator.random() < 0.5 else []
     pieces = split(wire, generator)
     whole = read(([wire] if wire else []) + end, limits)
@@ -347,43 +343,6 @@ def outcome_of(run: Run) -> str:
     return "complete" if any(stream.is_ended for stream in run.streams) else "unfinished"
 
 
-def run(*, count: int, seconds: float, seed: int, first: int) -> int:
-    """Try `count` inputs, or as many as fit into `seconds`; returns the exit status."""
-    tally = {"refused": 0, "complete": 0, "unfinished": 0}
-    slowest = 0.0
-    started = last = time.perf_counter()
-    for index in range(first, first + count):
-        generator = random.Random(seed << 40 | index)
-        try:
-            tally[(try_busy if index % 2 else try_quiet)(generator)] += 1
-        except Exception as exc:
-            print(f"FAILED: {type(exc).__name__}: {exc}")
-            print(f"again: python fuzz/http2.py --seed {seed} --first {index} --count 1")
-            if not isinstance(exc, Failure):
-                raise
-            return 1
-        now = time.perf_counter()
-        slowest = max(slowest, now - last)
-        last = now
-        if now - started > seconds:
-            break
-    done = sum(tally.values())
-    took = last - started
-    shares = ", ".join(f"{number} {name}" for name, number in tally.items())
-    rate = f"{done / took:.0f}/s"
-    print(f"http2: {done} inputs in {took:.1f} s ({rate}), {shares}, slowest {slowest:.3f} s, seed {seed}")
-    return 0
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Fuzz the HTTP/2 engine.")
-    parser.add_argument("--count", type=int, default=200_000, help="inputs to try")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many seconds")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same inputs")
-    parser.add_argument("--first", type=int, default=0, help="the number of the first input")
-    options = parser.parse_args()
-    return run(count=options.count, seconds=options.seconds, seed=options.seed, first=options.first)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def attempt(index: int, generator: random.Random) -> str:
+    """One input; returns what became of it."""
+    return (try_busy if index % 2 else try_quiet)(generator)

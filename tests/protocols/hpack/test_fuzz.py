@@ -1,17 +1,17 @@
-"""A short run of the fuzzer; the long one is `python fuzz/hpack.py`."""
+"""A short run of the fuzzer; the long one is `python -m fuzz hpack`."""
 
 from __future__ import annotations
 
 import random
 
 import pytest
-from fuzz import hpack
+from fuzz import hpack, trials
 
 from httpcore._protocols.hpack import Decoder, FieldBlock
 
 
 def test_a_short_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert hpack.run(count=1_500, seconds=60, seed=7, first=0) == 0
+    assert trials.run(hpack.attempt, "hpack", count=1_500, seconds=60, seed=7, first=0) == 0
     assert capsys.readouterr().out.startswith("hpack: 1500 inputs in ")
 
 
@@ -39,7 +39,7 @@ def test_a_failure_is_told_and_counts(
             self.decoder, self.forgetful = StubbornDecoder(), Decoder()
 
     monkeypatch.setattr(hpack, "Reader", Reader)
-    assert hpack.run(count=1_500, seconds=60, seed=7, first=0) == 1
+    assert trials.run(hpack.attempt, "hpack", count=1_500, seconds=60, seed=7, first=0) == 1
     told = capsys.readouterr().out
     assert "what is remembered matters" in told
-    assert "again: python fuzz/hpack.py --seed 7 --first " in told
+    assert "again: python -m fuzz hpack --seed 7 --first " in told

@@ -1,17 +1,17 @@
-"""A short run of the fuzzer; the long one is `python fuzz/http11.py`."""
+"""A short run of the fuzzer; the long one is `python -m fuzz http11`."""
 
 from __future__ import annotations
 
 import random
 
 import pytest
-from fuzz import http11
+from fuzz import http11, trials
 
 from httpcore._protocols.http11 import Limits
 
 
 def test_a_short_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert http11.run(count=5_000, seconds=60, seed=7, first=0) == 0
+    assert trials.run(http11.attempt, "http11", count=5_000, seconds=60, seed=7, first=0) == 0
     assert capsys.readouterr().out.startswith("http11: 5000 inputs in ")
 
 
@@ -30,7 +30,7 @@ def test_a_failure_is_told_and_counts(
         return outcome._replace(body=b"") if len(pieces) > 2 else outcome
 
     monkeypatch.setattr(http11, "read", read)
-    assert http11.run(count=5_000, seconds=60, seed=7, first=0) == 1
+    assert trials.run(http11.attempt, "http11", count=5_000, seconds=60, seed=7, first=0) == 1
     told = capsys.readouterr().out
     assert "the split matters" in told
-    assert "again: python fuzz/http11.py --seed 7 --first " in told
+    assert "again: python -m fuzz http11 --seed 7 --first " in told

@@ -1,17 +1,17 @@
-"""A short run of the fuzzer; the long one is `python fuzz/http2.py`."""
+"""A short run of the fuzzer; the long one is `python -m fuzz http2`."""
 
 from __future__ import annotations
 
 import random
 
 import pytest
-from fuzz import http2
+from fuzz import http2, trials
 
 from httpcore._protocols.http2 import Engine, Stream
 
 
 def test_a_short_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert http2.run(count=1_500, seconds=60, seed=7, first=0) == 0
+    assert trials.run(http2.attempt, "http2", count=1_500, seconds=60, seed=7, first=0) == 0
     assert capsys.readouterr().out.startswith("http2: 1500 inputs in ")
 
 
@@ -32,10 +32,10 @@ def test_a_failure_is_told_and_counts(
         return news
 
     monkeypatch.setattr(Engine, "feed", forget)
-    assert http2.run(count=1_500, seconds=60, seed=7, first=0) == 1
+    assert trials.run(http2.attempt, "http2", count=1_500, seconds=60, seed=7, first=0) == 1
     told = capsys.readouterr().out
     assert "the split matters" in told
-    assert "again: python fuzz/http2.py --seed 7 --first " in told
+    assert "again: python -m fuzz http2 --seed 7 --first " in told
 
 
 def test_an_exception_is_told_and_leaves(
@@ -46,5 +46,5 @@ def test_an_exception_is_told_and_leaves(
 
     monkeypatch.setattr(Engine, "feed", break_down)
     with pytest.raises(ZeroDivisionError):
-        http2.run(count=1, seconds=60, seed=7, first=0)
+        trials.run(http2.attempt, "http2", count=1, seconds=60, seed=7, first=0)
     assert "again: " in capsys.readouterr().out
