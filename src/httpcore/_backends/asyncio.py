@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from .._exceptions import ReadError, WriteError
 from .._forks import lead_nowhere, mind_forks
@@ -35,9 +36,9 @@ SLICE = 64 * 1024
 LAST_WORDS = 256 * 1024
 """Bytes taken from a connection that broke while it was being written to."""
 
-# Selector loops and uvloop call `get_buffer`, receive and `buffer_updated` in one go, so that all streams
-# can share one buffer. A proactor loop receives while others run.
-_SHARED_BUFFER: bytearray | None = None if sys.platform == "win32" else bytearray(RECEIVE_SIZE)
+# Selector loops and uvloop call `get_buffer`, receive and `buffer_updated` in one go, so that the streams of
+# one loop can share a buffer. Those of two loops cannot: the loops may run in two threads.
+_views: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 
 
 class AsyncioStream(asyncio.BufferedProtocol):
@@ -70,8 +71,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
         self._loop = loop
         self._sock = sock
         self._transport: asyncio.Transport | None = None
-        buffer = _SHARED_BUFFER if _SHARED_BUFFER is not None else bytearray(RECEIVE_SIZE)
-        self._view = memoryview(buffer)
+        self._view = _view_of(loop)
         self._pieces: deque[bytes] | None = None
         self._buffer: bytes | None = None
         self._unread = 0
@@ -456,3 +456,14 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def _view_of(loop: asyncio.AbstractEventLoop) -> memoryview:
+    """Where a stream of `loop` receives."""
+    if sys.platform == "win32":
+        # A proactor loop receives while others run.
+        return memoryview(bytearray(RECEIVE_SIZE))
+    view = _views.get(loop)
+    if view is None:
+        view = _views.setdefault(loop, memoryview(bytearray(RECEIVE_SIZE)))
+    return view
