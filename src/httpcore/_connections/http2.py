@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from threading import Lock
 from time import monotonic
 from typing import TypeVar
@@ -33,6 +33,7 @@ from .._exceptions import ConnectError, LocalProtocolError, ReadError, ReadTimeo
 from .._forks import mind_forks
 from .._protocols import http2
 from .._types import Buffer
+from .alarm import Alarm
 from .http2_exchanges import HTTP2Exchange
 from .requests import NOBODY, Claim, Keeper, Request, Response
 from .signals import Signal
@@ -70,6 +71,7 @@ class HTTP2Connection:
 
     __slots__ = (
         "__weakref__",
+        "_alarm",
         "_backend",
         "_cancel_ping",
         "_congested",
@@ -110,6 +112,7 @@ class HTTP2Connection:
         self.keeper: Keeper = NOBODY
         # The signals of all exchanges whose answers are neither read out nor closed.
         self.signals: set[Signal] = set()
+        self._alarm = Alarm(backend, self.signals)
         self.sent_count = 0
         self._stream = stream
         self._backend = backend
@@ -280,7 +283,11 @@ class HTTP2Connection:
 
     def leave(self, signal: Signal, stream: http2.Stream | None, *, foreign: bool = False) -> None:
         """An exchange is over: its stream, if it is still open, is reset."""
-        self._post(self._leave, signal, stream, foreign=foreign)
+        if stream is None and signal not in self._congested:
+            # Closed both ways: neither the engine knows of it any more, nor any list that needs the lock.
+            self.signals.discard(signal)
+        else:
+            self._post(self._leave, signal, stream, foreign=foreign)
 
     def _leave(self, signal: Signal, stream: http2.Stream | None) -> None:
         self.signals.discard(signal)
@@ -314,16 +321,19 @@ class HTTP2Connection:
 
     # Waiting.
 
-    async def wait(self, signal: Signal, deadline: float | None) -> bool:
-        """Sleep until there is news for `signal`; `False` when `deadline` passed first."""
-        if self._is_pushed:
-            if signal.has_news:
-                return True
-            signal.parker = self._backend.create_parker()
-            try:
-                return await signal.parker.park(deadline) or signal.has_news
-            finally:
-                signal.parker = None
+    def wait(self, signal: Signal, deadline: float | None) -> Awaitable[bool]:
+        """Sleep until there is news for `signal`, or for no reason; `False` when `deadline` has passed."""
+        if not self._is_pushed:
+            return self._wait_by_turns(signal, deadline)
+        parker = signal.parker = self._backend.create_parker()
+        signal.deadline = deadline
+        if signal.has_news:
+            parker.unpark()
+        elif deadline is not None and deadline < self._alarm.due and not self._alarm.set(deadline):
+            return parker.park(deadline)
+        return parker.park(None)
+
+    async def _wait_by_turns(self, signal: Signal, deadline: float | None) -> bool:
         try:
             while not signal.has_news:
                 if not await self._wait_in_turn(signal, deadline):
@@ -489,6 +499,7 @@ class HTTP2Connection:
         if not self._is_closed:
             close = getattr(self._stream, "close", self._stream.abort)
             close()
+            self._alarm.cancel()
             self._is_closed = True
 
     # Sending.
