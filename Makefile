@@ -1,4 +1,4 @@
-# demo · test · check · interop · bench · fuzz · soak · failures · faults: nothing else to remember.
+# demo · test · check · interop · bench · fuzz · soak · failures · faults · pythons: nothing else to remember.
 
 VENV ?= .venv
 PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python3.10; do \
@@ -6,7 +6,7 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python3.1
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := test
-.PHONY: demo test check interop bench fuzz soak failures faults
+.PHONY: demo test check interop bench fuzz soak failures faults pythons
 
 # The stamp is newer than what the environment was built from.
 $(VENV)/.stamp: pyproject.toml
@@ -51,3 +51,7 @@ failures: $(VENV)/.stamp
 # The table of the fault catalogue: which row passes on which backend.
 faults: $(VENV)/.stamp
 	$(BIN)/python -m tests.faults --write docs/faults.md
+
+# The suite on every other Python that is installed, without the long runs and the real servers.
+pythons: $(VENV)/.stamp
+	.ci/pythons

@@ -143,6 +143,7 @@ class Server:
         *,
         context: ssl.SSLContext | None = None,
         address: str = "127.0.0.1",
+        port: int = 0,
         path: str | None = None,
         backlog: int = 128,
     ) -> None:
@@ -155,7 +156,7 @@ class Server:
             self.port = 0
         else:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            self._listener = socket.create_server((address, 0), family=family, backlog=backlog)
+            self._listener = socket.create_server((address, port), family=family, backlog=backlog)
             self.port = self._listener.getsockname()[1]
         self.address = address
         self.peers: list[Peer] = []
