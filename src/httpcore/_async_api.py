@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from ._bytestreams import AsyncByteStream
 from ._connections.requests import Response
-from ._options import build_pool, keepalive_limit
+from ._options import build_pool, check_count, check_drain, keepalive_limit
 from ._proxies import ProxyOptions
 from ._requests import Router, check_chunk, origin_url, response_extensions
 from ._transports import AsyncHTTPTransport
@@ -107,7 +108,11 @@ class AsyncConnectionPool(AsyncHTTPTransport):
         Read the stream to its end, or close it: it holds the connection. `ext["timeout"]` bounds the
         phases `pool`, `connect`, `read`, `write` and `total`; `ext["trace"]` is told about them.
         """
-        request = self._router.prepare(method, url, headers, stream, ext, AsyncSource)
+        try:
+            request = self._router.prepare(method, url, headers, stream, ext, AsyncSource)
+        except Exception:
+            await _turn_away(stream)
+            raise
         response = await self._pool.handle(request)
         return (
             response.status,
@@ -125,14 +130,17 @@ class AsyncConnectionPool(AsyncHTTPTransport):
         return self._pool.count()
 
     async def preconnect(self, url: URL, count: int = 1) -> None:
-        """Open up to `count` connections to the origin of `url` ahead of the first request."""
+        """Open up to `count` connections to the origin of `url` ahead of the first request.
+
+        Where the limits of the pool leave no room for as many, there are fewer: this waits for nobody.
+        """
         route = self._router.route(url)
-        await self._pool.preconnect(route, count)
+        await self._pool.preconnect(route, check_count("count", count))
 
     async def aclose(self, drain: float | None = None) -> None:
         """Close every connection; exchanges in flight fail, unless they end within `drain` seconds."""
         if drain is not None:
-            await self._pool.drain(monotonic() + drain)
+            await self._pool.drain(monotonic() + check_drain(drain))
         self._pool.close()
 
     def __repr__(self) -> str:
@@ -288,4 +296,12 @@ class AsyncSource:
     async def close(self) -> None:
         close = getattr(self._stream, "aclose", None)
         if close is not None:
+            await close()
+
+
+async def _turn_away(stream: object) -> None:
+    """Close a body that nobody will read. What is raised is why, and not what comes of this."""
+    close = getattr(stream, "aclose", None)
+    if close is not None:
+        with suppress(Exception):
             await close()

@@ -32,6 +32,8 @@ class PlainByteStream(AsyncByteStream, SyncByteStream):
     """
 
     def __init__(self, content: bytes) -> None:
+        if not isinstance(content, (bytes, bytearray, memoryview)):
+            raise TypeError(f"The content of a PlainByteStream must be bytes, not {type(content).__name__}.")
         self._content = content
 
     def __iter__(self) -> Iterator[bytes]:

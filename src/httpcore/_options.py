@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from ._backends.addresses import Resolver
 
 
+LONGEST = 1e9
+"""Seconds after which nobody waits for a clock: thirty years, within what the timers of loops can count."""
+
+
 def keepalive_limit(current: int | None, deprecated: int | None) -> int | None:
     """`max_keepalive_connections`, also under its old name."""
     if deprecated is None:
         return current
+    # Two levels up is who constructs the pool.
     warnings.warn(
-        "'max_keepalive' is deprecated: use 'max_keepalive_connections'.", DeprecationWarning, stacklevel=4
+        "'max_keepalive' is deprecated: use 'max_keepalive_connections'.", DeprecationWarning, stacklevel=3
     )
     return deprecated
 
@@ -58,25 +63,86 @@ def build_pool(
         raise ValueError("With http1=False and http2=False there is no protocol left to speak.")
     find_backend: Callable[[], Backend] = resolve_backend(backend, is_async=is_async)
     connector = Connector(
-        ssl_context=ssl_context,
-        proxy_ssl_context=proxy_ssl_context,
+        ssl_context=_check_context("ssl_context", ssl_context),
+        proxy_ssl_context=_check_context("proxy_ssl_context", proxy_ssl_context),
         http1=http1,
         http2=http2,
-        uds=uds,
-        local_address=local_address,
-        retries=retries,
+        uds=_check_path(uds),
+        local_address=_check_address(local_address),
+        retries=check_count("retries", retries),
         socket_options=socket_options,
         tcp_keepalive=tcp_keepalive,
-        resolver=resolver,
-        dns_ttl=dns_ttl,
-        ping_interval=ping_interval,
-        ping_timeout=ping_timeout,
+        resolver=_check_resolver(resolver),
+        dns_ttl=_check_seconds("dns_ttl", dns_ttl),
+        ping_interval=_check_interval("ping_interval", ping_interval),
+        ping_timeout=_check_interval("ping_timeout", ping_timeout),
     )
     limits = Limits(
-        max_connections=max_connections,
-        max_connections_per_origin=max_connections_per_origin,
-        max_keepalive_connections=max_keepalive_connections,
-        keepalive_expiry=keepalive_expiry,
-        max_connection_age=max_connection_age,
+        max_connections=_check_limit("max_connections", max_connections),
+        max_connections_per_origin=_check_limit("max_connections_per_origin", max_connections_per_origin),
+        max_keepalive_connections=_check_limit("max_keepalive_connections", max_keepalive_connections),
+        keepalive_expiry=_check_seconds("keepalive_expiry", keepalive_expiry),
+        max_connection_age=_check_seconds("max_connection_age", max_connection_age),
     )
     return Pool(connector, limits, find_backend=find_backend, replay=replay)
+
+
+def check_count(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {type(value).__name__}.")
+    if value < 0:
+        raise ValueError(f"{name} cannot be negative, which {value} is.")
+    return value
+
+
+def _check_limit(name: str, value: int | None) -> int | None:
+    return None if value is None else check_count(name, value)
+
+
+def check_drain(seconds: float) -> float:
+    """The `drain` of `close`."""
+    checked = _check_seconds("drain", seconds)
+    assert checked is not None
+    return checked
+
+
+def _check_seconds(name: str, value: float | None) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}.")
+    if value != value:
+        raise ValueError(f"{name} must be a number of seconds, not NaN.")
+    return float(min(value, LONGEST))
+
+
+def _check_interval(name: str, value: float | None) -> float | None:
+    seconds = _check_seconds(name, value)
+    if seconds is not None and seconds <= 0:
+        raise ValueError(f"{name} must be more than 0 s, which {value} is not.")
+    return seconds
+
+
+def _check_context(name: str, context: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    # By what it does: `ssl` is only imported where TLS is spoken.
+    if context is not None and not hasattr(context, "wrap_bio"):
+        raise TypeError(f"{name} must be an ssl.SSLContext, not {type(context).__name__}.")
+    return context
+
+
+def _check_path(path: str | None) -> str | None:
+    if path is not None and not isinstance(path, (str, bytes)):
+        raise TypeError(f"uds must be the path of a socket, not {type(path).__name__}.")
+    return path
+
+
+def _check_address(address: str | None) -> str | None:
+    if address is not None and not isinstance(address, str):
+        raise TypeError(f"local_address must be a str, not {type(address).__name__}.")
+    return address
+
+
+def _check_resolver(resolver: Resolver | None) -> Resolver | None:
+    if resolver is not None and not callable(resolver):
+        raise TypeError(f"resolver must be callable, not {type(resolver).__name__}.")
+    return resolver

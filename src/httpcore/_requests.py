@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ._bytestreams import PlainByteStream
 from ._connections.requests import Request, RequestBody, Response, Source
 from ._connections.routes import Hop, Route
 from ._connections.timeouts import UNLIMITED, read_timeouts
 from ._connections.trace import Trace
-from ._protocols.fields import find_name
+from ._protocols.fields import find_name, no_fields
 from ._protocols.http11 import KeptFields
 from ._types import URL, Extensions, HeaderFields
 from ._urls import absolute_target, authority, check_url, direct_route, proxied_route
@@ -70,7 +70,9 @@ class Router:
         if not isinstance(target, bytes):
             raise TypeError(f"The URL's target must be bytes, not {type(target).__name__}.")
         timeouts, trace = UNLIMITED, None
-        if ext:
+        if ext is not None:
+            if type(ext) is not dict and not isinstance(ext, Mapping):
+                raise TypeError(f"ext must be a mapping, not {type(ext).__name__}.")
             timeouts = read_timeouts(ext.get("timeout"))
             if "trace" in ext and ext["trace"] is not None:
                 trace = Trace(ext["trace"])
@@ -101,7 +103,10 @@ class Router:
         return known
 
     def _merge_anew(self, own: HeaderFields) -> KeptFields:
-        used = {name.lower() for name, _ in own}
+        try:
+            used = {name.lower() for name, _ in own}
+        except (AttributeError, TypeError, ValueError):
+            raise no_fields(own) from None
         return KeptFields([*(field for field in self.headers if field[0].lower() not in used), *own])
 
 

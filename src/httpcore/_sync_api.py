@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from ._blocking import run
 from ._bytestreams import SyncByteStream
 from ._connections.requests import Response
-from ._options import build_pool, keepalive_limit
+from ._options import build_pool, check_count, check_drain, keepalive_limit
 from ._proxies import ProxyOptions
 from ._requests import Router, check_chunk, origin_url, response_extensions
 from ._transports import SyncHTTPTransport
@@ -108,7 +109,11 @@ class SyncConnectionPool(SyncHTTPTransport):
         Read the stream to its end, or close it: it holds the connection. `ext["timeout"]` bounds the
         phases `pool`, `connect`, `read`, `write` and `total`; `ext["trace"]` is told about them.
         """
-        request = self._router.prepare(method, url, headers, stream, ext, SyncSource)
+        try:
+            request = self._router.prepare(method, url, headers, stream, ext, SyncSource)
+        except Exception:
+            _turn_away(stream)
+            raise
         response = run(self._pool.handle(request))
         return (
             response.status,
@@ -126,14 +131,17 @@ class SyncConnectionPool(SyncHTTPTransport):
         return self._pool.count()
 
     def preconnect(self, url: URL, count: int = 1) -> None:
-        """Open up to `count` connections to the origin of `url` ahead of the first request."""
+        """Open up to `count` connections to the origin of `url` ahead of the first request.
+
+        Where the limits of the pool leave no room for as many, there are fewer: this waits for nobody.
+        """
         route = self._router.route(url)
-        run(self._pool.preconnect(route, count))
+        run(self._pool.preconnect(route, check_count("count", count)))
 
     def close(self, drain: float | None = None) -> None:
         """Close every connection; exchanges in flight fail, unless they end within `drain` seconds."""
         if drain is not None:
-            run(self._pool.drain(monotonic() + drain))
+            run(self._pool.drain(monotonic() + check_drain(drain)))
         self._pool.close()
 
     def __repr__(self) -> str:
@@ -249,6 +257,10 @@ class SyncResponseStream(SyncByteStream):
             run(self._body.close())
 
 
+_END = object()
+"""What no iterator yields."""
+
+
 class SyncSource:
     """The caller's body stream: anything with `__iter__`, and perhaps with `close`."""
 
@@ -264,7 +276,7 @@ class SyncSource:
         if self._iterator is None:
             self._iterator = iter(self._stream)
         # Never a bare `next`: its StopIteration would end the coroutine instead of the body.
-        while (chunk := next(self._iterator, None)) is not None:
+        while (chunk := next(self._iterator, _END)) is not _END:
             if piece := check_chunk(chunk):
                 return piece
         return b""
@@ -272,4 +284,12 @@ class SyncSource:
     async def close(self) -> None:
         close = getattr(self._stream, "close", None)
         if close is not None:
+            close()
+
+
+def _turn_away(stream: object) -> None:
+    """Close a body that nobody will read. What is raised is why, and not what comes of this."""
+    close = getattr(stream, "close", None)
+    if close is not None:
+        with suppress(Exception):
             close()

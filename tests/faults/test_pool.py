@@ -157,15 +157,39 @@ def test_a_fresh_connection_that_dies_is_not_replayed(colour: Colour) -> None:
 
 
 @row("POOL-05")
-def test_two_dead_connections_in_a_row_are_an_error(colour: Colour) -> None:
+@pytest.mark.parametrize("limit", [None, 2])
+def test_a_replay_trusts_no_other_kept_connection(colour: Colour, limit: int | None) -> None:
+    """Whatever made the server drop the one may have made it drop its neighbours."""
+
     async def main() -> None:
         with Server(_die_on_second) as server:
-            async with colour.client() as client:
+            async with colour.client(max_connections=limit) as client:
                 responses = [await client.send(server.url()) for _ in range(2)]
                 for response in responses:
                     await response.read()
-                with pytest.raises((httpcore.NetworkError, httpcore.RemoteProtocolError)):
+                assert await client.get(server.url()) == b"first"
+                assert server.accepted == 3
+
+    colour.run(main)
+
+
+@row("POOL-05")
+def test_a_replay_that_dies_too_is_an_error(colour: Colour) -> None:
+    def script(peer: Peer) -> None:
+        if peer.number == 0:
+            _die_on_second(peer)
+        else:
+            peer.recv_head()
+            peer.reset()
+
+    async def main() -> None:
+        with Server(script) as server:
+            async with colour.client() as client:
+                assert await client.get(server.url()) == b"first"
+                with pytest.raises((httpcore.NetworkError, httpcore.RemoteProtocolError)) as caught:
                     await client.get(server.url())
+                assert caught.value.request_sent  # type: ignore[attr-defined]
+                assert server.accepted == 2
 
     colour.run(main)
 

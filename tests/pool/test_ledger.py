@@ -54,6 +54,15 @@ class History(RuleBasedStateMachine):
         (self.granted if self.ledger.request(ticket, key, key, self.now) else self.waiting).append(ticket)
         self.settle()
 
+    @rule(key=st.sampled_from(ORIGINS))
+    def request_new(self, key: str) -> None:
+        ticket: Ticket[str] = Ticket()
+        is_granted = self.ledger.request_new(ticket, key, key, self.now)
+        (self.granted if is_granted else self.waiting).append(ticket)
+        if is_granted and ticket.place is not None and ticket.place.capacity == 1:
+            assert ticket.place.uses == 1
+        self.settle()
+
     @rule(index=st.integers(0, 9), capacity=st.integers(1, 3))
     def opened(self, index: int, capacity: int) -> None:
         if (ticket := self.pick(index, Phase.CONNECTING)) is not None:

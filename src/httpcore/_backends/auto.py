@@ -15,6 +15,8 @@ _loaded: dict[str, Backend] = {}
 def resolve_backend(backend: str | Backend, *, is_async: bool) -> Callable[[], Backend]:
     """Return what finds the backend for the code that is running. Raises `ValueError`, `ImportError`."""
     if not isinstance(backend, str):
+        if not hasattr(backend, "current_loop"):
+            raise TypeError(f"The backend must be a name or a backend object, not {type(backend).__name__}.")
         return lambda: backend
     if backend == "curio":
         raise ValueError("Invalid backend name 'curio': its last release does not import on Python 3.12.")

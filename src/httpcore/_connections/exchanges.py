@@ -107,7 +107,9 @@ class Exchange:
             return b""
         if self._stage is Stage.CLOSED:
             raise RuntimeError("The response was closed before its body was read.")
-        raise ReadError(f"The response from {self._peer} has failed before.")
+        error = ReadError(f"The response from {self._peer} has failed before.")
+        error.request_sent = True
+        raise error
 
     async def _after_completion(self) -> None:
         """Tell those who want to know; our own cleanup is done."""

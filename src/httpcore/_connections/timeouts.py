@@ -52,7 +52,7 @@ _last: tuple[dict[str, object], Timeouts] = ({}, UNLIMITED)
 def read_timeouts(limits: object) -> Timeouts:
     """Read `ext["timeout"]`. NaN is a `ValueError`, what is not a number a `TypeError`."""
     global _last
-    if not limits:
+    if limits is None:
         return UNLIMITED
     known, parsed = _last
     if limits == known:

@@ -183,6 +183,24 @@ class Ledger(Generic[C]):
         self._dirty = False
         return not ticket.is_waiting
 
+    def request_new(self, ticket: Ticket[C], key: object, route: object, now: float) -> bool:
+        """The same for a ticket whose kept connection was dead: it dials where it would get another kept one.
+
+        That one makes way if there is no room besides. It may be as dead, and a request is sent again once.
+        """
+        self._begin(now)
+        origin = self.origins.get(key)
+        place = None if origin is None else next(reversed(origin.available), None)
+        if origin is None or place is None or place.capacity > 1:
+            self._dirty = False
+            return self.request(ticket, key, route, now)
+        if not self._may_dial(origin) or len(self.places) >= self._max_connections:
+            self._evict(place)
+        ticket.origin = origin
+        self._start_dial(origin, ticket, now)
+        self._dirty = False
+        return True
+
     # What becomes of a connection.
 
     def opened(self, place: Place[C], connection: C, *, capacity: int, now: float) -> bool:

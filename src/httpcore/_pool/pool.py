@@ -115,7 +115,7 @@ class Pool:
         self._backend: Backend | None = None
         self._loop: object = None
         self._cancel_reaper: Callable[[], None] | None = None
-        self._drainer: Parker | None = None
+        self._drainers: list[Parker] = []
         self._ages = limits.keepalive_expiry is not None or limits.max_connection_age is not None
         # Whether more may follow from a release than what the ledger decides; it stays so.
         self._is_watched = self._ages
@@ -131,7 +131,7 @@ class Pool:
             claim = Claim(self)
             was_reused = True
             try:
-                connection = self._try_connect(claim, request.route)
+                connection = self._try_connect(claim, request.route, is_again=has_met_dead)
                 if connection is None:
                     was_reused = False
                     connection = await self._connect(claim, request.route, request.timeouts, request.trace)
@@ -181,16 +181,18 @@ class Pool:
             # An error's traceback that led back to the error would keep all it knows for the collector.
             del exc
 
-    def _try_connect(self, claim: Claim, route: Route) -> Connection | None:
+    def _try_connect(self, claim: Claim, route: Route, *, is_again: bool = False) -> Connection | None:
         """Ask for a place; return its connection if that is open and good, as it is for most requests.
 
         `None`: the claim has its place, or its position in the queue, and `_connect` goes on from there.
+        `is_again`: after a kept connection that had died, so that no other kept one is trusted.
         """
         # Threads have no loop that might have changed.
         if self._loop is not None or self._backend is None:
             self._enter_loop()
         now = monotonic()
-        with self._lock: is_granted = self.ledger.request(claim, route.key, route, now)  # fmt: skip  # noqa: E701
+        ask = self.ledger.request_new if is_again else self.ledger.request
+        with self._lock: is_granted = ask(claim, route.key, route, now)  # fmt: skip  # noqa: E701
         if self._mail or self.ledger.doomed:
             self._settle()
         if not is_granted:
@@ -315,9 +317,8 @@ class Pool:
             _act_on_first(ledger.granted, _unpark_foreign if foreign else _unpark)
         if self._ages and self._cancel_reaper is None and ledger.idle:
             self._schedule_reaper()
-        if self._drainer is not None and not self._is_busy():
-            drainer, self._drainer = self._drainer, None
-            drainer.unpark(foreign=foreign)
+        while self._drainers and not self._is_busy():
+            _act_on_first(self._drainers, lambda parker: parker.unpark(foreign=foreign))
 
     def _empty_post(self) -> None:
         mail = self._mail
@@ -368,7 +369,8 @@ class Pool:
         """In a forked child: start anew. Connections, waiters and whoever holds the lock are the parent's."""
         self._lock = Lock()
         self._mail.clear()
-        self._cancel_reaper = self._drainer = None
+        self._cancel_reaper = None
+        self._drainers.clear()
         self._backend = self._loop = None
         self.ledger.clear(monotonic())
         self.ledger.doomed.clear()
@@ -377,10 +379,14 @@ class Pool:
     async def drain(self, deadline: float) -> None:
         """Wait until nothing runs and nobody waits, or for `deadline`."""
         while self._is_busy() and monotonic() < deadline:
-            parker = self._drainer = self._find_backend().create_parker()
+            parker = self._find_backend().create_parker()
+            self._drainers.append(parker)
             self._is_watched = True
-            if self._is_busy():
-                await parker.park(deadline)
+            try:
+                if self._is_busy():
+                    await parker.park(deadline)
+            finally:
+                _cross_off(self._drainers, parker)
 
     def _is_busy(self) -> bool:
         ledger = self.ledger
@@ -393,11 +399,16 @@ class Pool:
             warnings.warn(f"{name} was never closed.", ResourceWarning, source=self, stacklevel=2)
 
     async def preconnect(self, route: Route, count: int) -> None:
-        """Have `count` connections to an origin open, or one that carries as many exchanges."""
+        """Have `count` connections to an origin open, or one that carries as many exchanges.
+
+        Fewer, if there is no room for more: what is held here would never make any.
+        """
         claims = [Claim(self) for _ in range(count)]
         try:
             for claim in claims:
                 if self._try_connect(claim, route) is None:
+                    if claim.is_waiting:
+                        break
                     await self._connect(claim, route, UNLIMITED, None)
             for claim in claims:
                 claim.forget()
@@ -444,8 +455,16 @@ def _describe(place: Place[Connection]) -> str:
 
 def _act_on_first(items: list[T], act: Callable[[T], None]) -> None:
     """Act on the first item, and only then take it off the list, so that an interruption loses nothing."""
-    item = items[0]
+    try:
+        item = items[0]
+    except IndexError:
+        # Another thread was here first.
+        return
     act(item)
+    _cross_off(items, item)
+
+
+def _cross_off(items: list[T], item: T) -> None:
     try:
         items.remove(item)
     except ValueError:

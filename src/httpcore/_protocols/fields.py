@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 Field = tuple[bytes, bytes]
 
@@ -64,6 +65,17 @@ def _bound(text: bytes) -> str:
     if len(text) <= _SHOWN_SIZE:
         return repr(text)
     return f"{text[:_SHOWN_SIZE]!r}... ({len(text)} bytes)"
+
+
+def no_fields(headers: Sequence[object]) -> TypeError:
+    """Names what made these headers impossible to read: not what they say, but what they are."""
+    for field in headers:
+        if not isinstance(field, (tuple, list)) or len(field) != 2:
+            return TypeError(f"A header must be a pair of bytes, not {type(field).__name__}.")
+        for what, part in zip(("name", "value"), field, strict=True):
+            if not isinstance(part, (bytes, bytearray)):
+                return TypeError(f"The {what} of a header must be bytes, not {type(part).__name__}.")
+    return TypeError("The headers must be pairs of bytes.")
 
 
 def list_elements(value: bytes) -> list[bytes]:

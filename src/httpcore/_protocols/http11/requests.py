@@ -19,6 +19,7 @@ from ..fields import (
     find_control,
     find_name,
     list_elements,
+    no_fields,
     quote,
     quote_field,
 )
@@ -79,15 +80,18 @@ def _encode(headers: tuple[Field, ...]) -> tuple[RequestFields, bool]:
     is_secret = False
     pieces: list[bytes] = []
     special: dict[bytes, list[bytes]] = {name: [] for name in _SPECIAL}
-    for name, value in headers:
-        known = find_name(name)
-        if known is None:
-            raise LocalProtocolError(f"The header name {quote(name)} is not a token.")
-        is_secret = is_secret or known.is_secret
-        pieces += (name, b": ", value, b"\r\n")
-        if known.lowered in special:
-            special[known.lowered].append(value.strip(BLANKS))
-    block = b"".join((*pieces, b"\r\n"))
+    try:
+        for name, value in headers:
+            known = find_name(name)
+            if known is None:
+                raise LocalProtocolError(f"The header name {quote(name)} is not a token.")
+            is_secret = is_secret or known.is_secret
+            pieces += (name, b": ", value, b"\r\n")
+            if known.lowered in special:
+                special[known.lowered].append(value.strip(BLANKS))
+        block = b"".join((*pieces, b"\r\n"))
+    except (AttributeError, TypeError, ValueError):
+        raise no_fields(headers) from None
     # Without all that may be in a field, nothing but our own line ends is left.
     if block.translate(None, _PERMITTED) != b"\r\n" * (len(headers) + 1):
         raise LocalProtocolError(_describe_fault(headers))

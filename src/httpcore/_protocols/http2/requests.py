@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..._exceptions import LocalProtocolError
-from ..fields import BLANKS, Field, find_control, find_name, is_token, list_elements, quote, quote_field
+from ..fields import (
+    BLANKS,
+    Field,
+    find_control,
+    find_name,
+    is_token,
+    list_elements,
+    no_fields,
+    quote,
+    quote_field,
+)
 from ..requests import CHUNKED, decide_length
 
 
@@ -74,21 +84,24 @@ def _convert(
     is_secret = False
     kept: list[Field] = []
     special: dict[bytes, list[bytes]] = {name: [] for name in _SPECIAL}
-    for name, value in headers:
-        known = find_name(name)
-        if known is None:
-            raise LocalProtocolError(f"The header name {quote(name)} is not a token.")
-        if find_control(value):
-            raise LocalProtocolError(
-                f"The value of a header holds a control character: {quote_field(name, value)}."
-            )
-        is_secret = is_secret or known.is_secret
-        # RFC 9113 §8.2.1 forbids blanks at the ends, which mean nothing (RFC 9110 §5.5).
-        value = bytes(value).strip(BLANKS)
-        if known.lowered in special:
-            special[known.lowered].append(value)
-        if known.lowered not in _UNSENT:
-            kept.append((known.lowered, value))
+    try:
+        for name, value in headers:
+            known = find_name(name)
+            if known is None:
+                raise LocalProtocolError(f"The header name {quote(name)} is not a token.")
+            if find_control(value):
+                raise LocalProtocolError(
+                    f"The value of a header holds a control character: {quote_field(name, value)}."
+                )
+            is_secret = is_secret or known.is_secret
+            # RFC 9113 §8.2.1 forbids blanks at the ends, which mean nothing (RFC 9110 §5.5).
+            value = bytes(value).strip(BLANKS)
+            if known.lowered in special:
+                special[known.lowered].append(value)
+            if known.lowered not in _UNSENT:
+                kept.append((known.lowered, value))
+    except (TypeError, ValueError):
+        raise no_fields(headers) from None
     # RFC 9113 §8.2.2: what concerns the connection is ours to say.
     options = list_elements(b",".join(special[b"connection"]))
     if options:

@@ -1,0 +1,126 @@
+"""What a pool offers beside requests: opening ahead, draining, telling what it does."""
+
+from __future__ import annotations
+
+import pytest
+
+import httpcore
+
+from .colours import Colour
+from .peers.scripted import Peer, Server, serve
+
+
+def _answer_slowly(peer: Peer) -> None:
+    """Half a body, and the rest when the test says so."""
+    while peer.recv_request()[0]:
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+        peer.server.hold()
+        peer.send(b"lf")
+
+
+def test_opening_ahead(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(serve) as server:
+            async with colour.client() as client:
+                await client.preconnect(server.url(), 0)
+                assert await client.states() == []
+                await client.preconnect(server.url(), 3)
+                assert await client.states() == ["HTTP/1.1, IDLE"] * 3
+                # What is open counts.
+                await client.preconnect(server.url(), 2)
+                assert await client.get(server.url(b"/a")) == b"/a"
+                assert await client.states() == ["HTTP/1.1, IDLE"] * 3
+
+    colour.run(main)
+
+
+@pytest.mark.parametrize("limit", ["max_connections", "max_connections_per_origin"])
+def test_opening_more_ahead_than_the_limit_allows(colour: Colour, limit: str) -> None:
+    """It has no connection of its own to wait for."""
+
+    async def main() -> None:
+        with Server(serve) as server:
+            async with colour.client(**{limit: 2}) as client:
+                await client.preconnect(server.url(), 5)
+                assert await client.states() == ["HTTP/1.1, IDLE"] * 2
+                response = await client.send(server.url(b"/a"))
+                await client.preconnect(server.url(), 5)
+                assert await response.read() == b"/a"
+                assert client.pool.statistics()["waiting"] == 0
+
+    colour.run(main)
+
+
+def test_draining_lets_exchanges_end(colour: Colour) -> None:
+    """Each of those who drain hears of the end, and nobody waits for his limit."""
+
+    async def main() -> None:
+        with Server(_answer_slowly) as server:
+            client = colour.client()
+            response = await client.send(server.url())
+            ended: list[str] = []
+
+            async def drain() -> None:
+                await client.close(drain=60.0)
+                ended.append("drained")
+
+            async def finish() -> None:
+                assert ended == []
+                server.release.set()
+                assert await response.read() == b"half"
+                ended.append("read")
+
+            await colour.gather(drain, drain, finish)
+            assert sorted(ended) == ["drained", "drained", "read"]
+            assert await client.states() == []
+
+    colour.run(main)
+
+
+def test_draining_ends_with_its_limit(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(_answer_slowly) as server:
+            client = colour.client()
+            response = await client.send(server.url())
+            await client.close(drain=0.05)
+            with pytest.raises(httpcore.ReadError):
+                await response.read()
+            await client.close(drain=float("inf"))
+
+    colour.run(main)
+
+
+def test_a_response_that_failed_goes_on_failing(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(_answer_slowly) as server:
+            async with colour.client() as client:
+                response = await client.send(server.url(), read=0.05)
+                reader = response.reader()
+                assert await reader.next() == b"ha"
+                with pytest.raises(httpcore.ReadTimeout, match=r"127\.0\.0\.1:\d+ within 0\.05 s"):
+                    await reader.next()
+                with pytest.raises(httpcore.ReadError, match="failed before") as caught:
+                    await reader.next()
+                # The peer has the request, whatever became of the answer.
+                assert caught.value.request_sent
+                with pytest.raises(RuntimeError, match="only once"):
+                    response.reader()
+                await response.close()
+                await response.close()
+
+    colour.run(main)
+
+
+def test_a_list_that_another_thread_has_emptied() -> None:
+    """What there is to close may be gone between the look and the deed."""
+
+    class Emptied(list[object]):
+        looks = iter((True, True))
+
+        def __bool__(self) -> bool:
+            return next(self.looks, False)
+
+    with Server(serve) as server, httpcore.SyncConnectionPool() as pool:
+        pool._pool.ledger.doomed = Emptied()  # type: ignore[assignment]
+        _, _, stream, _ = pool.request(b"GET", server.url(b"/a"), [(b"Host", b"h")])
+        assert b"".join(stream) == b"/a"
