@@ -74,7 +74,7 @@ def build_context() -> ssl.SSLContext:
 def _has_directory() -> bool:
     """A directory of certificates is read at each handshake, and does not show in the statistics."""
     path = ssl.get_default_verify_paths().capath
-    return path is not None and os.path.isdir(path) and any(os.scandir(path))
+    return path is not None and os.path.isdir(path) and bool(os.listdir(path))
 
 
 def _certifi_store() -> str | None:
