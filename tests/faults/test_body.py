@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+from time import monotonic
 
 import pytest
 
 import httpcore
 
-from ..colours import Colour
+from ..colours import TIMEOUT, Colour
 from ..peers.bottomless import PIECE, BottomlessBackend
 from ..peers.scripted import Peer, Server, first_then_serve, respond
 from .rows import row
@@ -135,6 +136,34 @@ def test_closed_early(colour: Colour) -> None:
 
     colour.run(check, False, 2)
     colour.run(check, True, 1)
+
+
+@row("H1B-18")
+def test_closed_beside_a_read(colour: Colour) -> None:
+    """Whoever reads is woken, or finds the response closed."""
+
+    async def main() -> None:
+        with Server(respond(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345")) as server:
+            async with colour.client(max_connections=1) as client:
+                response = await client.send(server.url())
+                reader = response.reader()
+                assert await reader.next() == b"12345"
+
+                async def read() -> None:
+                    with pytest.raises((httpcore.ReadError, RuntimeError)):
+                        await reader.next()
+
+                async def close() -> None:
+                    for _ in range(5):
+                        await colour.pause()
+                    await response.close()
+
+                begin = monotonic()
+                await colour.gather(read, close)
+                assert monotonic() - begin < TIMEOUT / 2
+                assert await client.get(server.url(b"/next"), pool=1.0) == b"/next"
+
+    colour.run(main)
 
 
 class _nothing:  # noqa: N801

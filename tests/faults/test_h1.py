@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from time import monotonic
+from time import monotonic, thread_time
 
 import pytest
 
 import httpcore
 
 from ..colours import Colour
+from ..peers.nibbling import NibblingBackend
 from ..peers.scripted import Peer, Server, first_then_serve, respond
 from .rows import row
 
@@ -223,7 +224,53 @@ def test_an_endless_field_fed_drop_by_drop(colour: Colour) -> None:
     colour.run(main)
 
 
-@row("H1P-27", "TCP-10", "H1I-03", "H1C-01")
+@row("H1P-27")
+def test_a_large_head_byte_by_byte(colour: Colour) -> None:
+    """Each byte is looked at once: were it all of them each time, this would take minutes."""
+    field = b"X-Large: " + b"v" * 60_000
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n%b\r\n\r\n" % field
+
+    async def main() -> None:
+        backend = NibblingBackend(colour, rest=1)
+        with Server(respond(head + b"ok")) as server:
+            async with colour.client(backend=backend) as client:
+                begin = thread_time()
+                assert await client.get(server.url()) == b"ok"
+                assert thread_time() - begin < 5.0
+                assert backend.pieces >= len(head)
+                assert await client.get(server.url(b"/next")) == b"/next"
+                assert server.accepted == 1
+
+    colour.run(main)
+
+
+@row("TCP-10", "H1I-03", "H1C-01")
+def test_cut_in_two_at_every_place(colour: Colour) -> None:
+    data = (
+        b"HTTP/1.1 103 E\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"3\r\nabc\r\n2;x\r\nde\r\n0\r\nT: v\r\n\r\n"
+    )
+
+    def script(peer: Peer) -> None:
+        while peer.recv_head():
+            peer.send(data)
+
+    async def main() -> None:
+        backend = NibblingBackend(colour)
+        with Server(script) as server:
+            async with colour.client(backend=backend) as client:
+                for first in range(1, len(data)):
+                    backend.first = first
+                    response = await client.send(server.url())
+                    assert await response.read() == b"abcde", first
+                    assert response.stream.trailers == [(b"T", b"v")]
+                assert server.accepted == 1
+                assert backend.pieces >= 2 * (len(data) - 1)
+
+    colour.run(main)
+
+
+@row("TCP-10", "H1I-03", "H1C-01")
 def test_byte_by_byte(colour: Colour) -> None:
     body = b"HTTP/1.1 103 E\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\nT: v\r\n\r\n"
 

@@ -248,6 +248,30 @@ def test_socks5_refusals(colour: Colour) -> None:
     colour.run(main)
 
 
+@row("PRX-21")
+def test_socks5_refuses_a_password(colour: Colour) -> None:
+    """A proxy that goes on as if it had not is not gone on with."""
+
+    def script(peer: Peer) -> None:
+        peer.recv_exactly(4)
+        peer.send(b"\x05\x02")
+        peer.recv_exactly(7)
+        peer.send(b"\x01\x01")
+        if peer.recv():
+            peer.send(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50")
+            peer.serve()
+
+    async def main() -> None:
+        with Server(script) as proxy:
+            async with colour.proxy(url_of(proxy, b"socks5"), proxy_auth=("me", "pw")) as client:
+                with pytest.raises(httpcore.ProxyError, match="password") as caught:
+                    await client.send(TARGET)
+                assert "pw" not in str(caught.value)
+                assert client.pool.statistics()["connections"] == 0
+
+    colour.run(main)
+
+
 @row("PRX-09", "PRX-11")
 @pytest.mark.parametrize("scheme", [b"http", b"https", b"socks5"])
 def test_nothing_is_shared_between_credentials(colour: Colour, scheme: bytes) -> None:

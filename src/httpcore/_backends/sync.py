@@ -101,7 +101,8 @@ class SyncStream:
     def try_receive(self, limit: int) -> bytes | None:
         stash = self._stash
         if stash is None:
-            return self._receive(self._sock, limit)
+            # What arrives while another thread waits for it is that thread's.
+            return None if self._is_receiving else self._receive(self._sock, limit)
         if len(stash) <= limit:
             self._stash = None
             return stash
