@@ -1,0 +1,31 @@
+"""What importing costs: at most 25 ms more than a Python that does nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+BUDGET = 0.025
+"""Seconds of CPU."""
+
+STANDARD = "import asyncio"
+"""What costs 40 to 50 ms where nothing disturbs it: a machine that is slow or busy is so for that, too."""
+
+
+def test_importing_is_cheap() -> None:
+    more, standard = [], []
+    for _ in range(12):
+        bare = cpu_seconds("pass")
+        more.append(cpu_seconds("import httpcore") - bare)
+        standard.append(cpu_seconds(STANDARD) - bare)
+    assert min(more) <= max(BUDGET, 0.6 * min(standard)), (min(more), min(standard))
+
+
+def cpu_seconds(code: str) -> float:
+    """What a whole process of Python takes."""
+    process = subprocess.Popen([sys.executable, "-I", "-c", code])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_utime + usage.ru_stime
