@@ -10,7 +10,7 @@ BUDGET = 0.025
 """Seconds of CPU."""
 
 STANDARD = "import asyncio"
-"""What costs 40 to 50 ms where nothing disturbs it: a machine that is slow or busy is so for that, too."""
+"""What costs about 30 ms where nothing disturbs it: a machine that is slow or busy is so for that, too."""
 
 
 def test_importing_is_cheap() -> None:
@@ -19,7 +19,7 @@ def test_importing_is_cheap() -> None:
         bare = cpu_seconds("pass")
         more.append(cpu_seconds("import httpcore") - bare)
         standard.append(cpu_seconds(STANDARD) - bare)
-    assert min(more) <= max(BUDGET, 0.6 * min(standard)), (min(more), min(standard))
+    assert min(more) <= max(BUDGET, 0.8 * min(standard)), (min(more), min(standard))
 
 
 def cpu_seconds(code: str) -> float:
