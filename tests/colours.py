@@ -118,6 +118,8 @@ class Client:
         method: bytes = b"GET",
         headers: Sequence[tuple[bytes, bytes]] | None = None,
         stream: Any = None,
+        *,
+        trace: Any = None,
         **timeouts: Any,
     ) -> Response:
         """Send a request, with a Host header if none are given; return the response, its body unread."""
@@ -129,10 +131,11 @@ class Client:
             "pool": TIMEOUT,
             **timeouts,
         }
+        ext = {"timeout": limits} if trace is None else {"timeout": limits, "trace": trace}
         if self.colour.is_async:
-            answer = await self.pool.arequest(method, url, fields, stream, {"timeout": limits})
+            answer = await self.pool.arequest(method, url, fields, stream, ext)
         else:
-            answer = self.pool.request(method, url, fields, stream, {"timeout": limits})
+            answer = self.pool.request(method, url, fields, stream, ext)
         return Response(self.colour, *answer)
 
     async def get(self, url: tuple[bytes, bytes, int | None, bytes], **timeouts: Any) -> bytes:

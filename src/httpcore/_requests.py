@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from . import _logging
 from ._bytestreams import PlainByteStream
 from ._connections.requests import Request, RequestBody, Response, Source
 from ._connections.routes import Hop, Route
@@ -76,6 +77,8 @@ class Router:
             timeouts = read_timeouts(ext.get("timeout"))
             if "trace" in ext and ext["trace"] is not None:
                 trace = Trace(ext["trace"])
+        if _logging.log is not None:
+            trace = Trace(_logging.logged(_logging.log, None if trace is None else trace.hook))
         fields: HeaderFields = () if headers is None else headers
         if route.is_forwarded:
             if method != b"CONNECT":

@@ -142,11 +142,13 @@ class HTTP11Exchange(Exchange):
                 if not await stream.wait(True, False, timeouts.deadline(timeouts.read)):
                     raise self._late(ReadTimeout, "No response", timeouts.read)
                 head = self._hear()
-            self._begin_body()
+            is_traced_end = self._begin_body()
             self.status = head.status
             self.headers = head.headers
             self.version = _VERSIONS[head.version]
             self.reason = head.reason.decode("latin-1")
+            if is_traced_end:
+                await self._after_completion()
             return self
         except BaseException as exc:
             self.fail(exc)
@@ -254,16 +256,22 @@ class HTTP11Exchange(Exchange):
             raise
 
     async def _upload_traced(self, upload: Upload, trace: Trace) -> ResponseHead:
-        head: ResponseHead | None
+        early: ResponseHead | None = None
         info: Info = {"request": self._request}
 
         async def send_head() -> None:
             upload.flush()
 
+        async def send_body() -> None:
+            nonlocal early
+            early = await self._upload_rest(upload)
+
+        async def receive_head() -> ResponseHead:
+            return early or await self._receive_head()
+
         await trace.run("http11.send_request_headers", info, send_head)
-        head = await trace.run("http11.send_request_body", info, self._upload_rest, upload)
-        if head is None:
-            head = await trace.run("http11.receive_response_headers", info, self._receive_head)
+        await trace.run("http11.send_request_body", info, send_body)
+        head = await trace.run("http11.receive_response_headers", info, receive_head)
         for interim in self._interim or ():
             await trace.emit("http11.receive_interim_headers.complete", {"return_value": interim})
         await trace.emit("http11.receive_response_body.started", info)
@@ -308,14 +316,15 @@ class HTTP11Exchange(Exchange):
 
     # The body.
 
-    def _begin_body(self) -> None:
-        """The head is here; if that is all, the exchange is over."""
+    def _begin_body(self) -> bool:
+        """The head is here; if that is all, the exchange is over. `True`: and somebody is to be told."""
         if self._upload is not None and self._upload.is_running:
-            return
+            return False
         if self._engine.is_complete:
             self._finish()
-        else:
-            self._is_plain = self._request.trace is None
+            return self._request.trace is not None
+        self._is_plain = self._request.trace is None
+        return False
 
     @property
     def trailers(self) -> Headers:

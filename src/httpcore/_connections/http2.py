@@ -94,6 +94,7 @@ class HTTP2Connection:
         "_woken",
         "_write_error",
         "keeper",
+        "owes_settings_event",
         "peer",
         "sent_count",
         "signals",
@@ -114,6 +115,8 @@ class HTTP2Connection:
         self.signals: set[Signal] = set()
         self._alarm = Alarm(backend, self.signals)
         self.sent_count = 0
+        # Some trace heard that SETTINGS are waited for, and no one yet that they came.
+        self.owes_settings_event = False
         self._stream = stream
         self._backend = backend
         self._engine = http2.Engine()

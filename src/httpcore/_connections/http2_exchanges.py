@@ -89,6 +89,8 @@ class HTTP2Exchange(Exchange):
         if self._is_torn and request.body is not None:
             await request.body.close()
         self._finish_if_complete()
+        if request.trace is not None and self._has_completed():
+            await self._after_completion()
         return head
 
     async def _run_traced(self, fields: http2.RequestFields, trace: Trace) -> http2.ResponseHead:
@@ -109,7 +111,8 @@ class HTTP2Exchange(Exchange):
 
         await trace.run("http2.send_request_body", info, send_body)
         head = await trace.run("http2.receive_response_headers", info, receive_head)
-        if connection.has_settings and not self._knew_settings:
+        if connection.owes_settings_event and connection.has_settings:
+            connection.owes_settings_event = False
             await trace.emit("http2.receive_remote_settings.complete", {"return_value": None})
         for interim in stream.interim:
             await trace.emit("http2.receive_interim_headers.complete", {"return_value": interim})

@@ -298,6 +298,7 @@ class Attempt:
         await traced(self._trace, "http2.send_connection_init", info, self._start_http2, connection)
         if self._trace is not None:
             # It completes when they come: nobody waits for them (RFC 9113 §3.4).
+            connection.owes_settings_event = True
             await self._trace.emit("http2.receive_remote_settings.started", info)
         return connection
 

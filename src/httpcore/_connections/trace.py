@@ -16,15 +16,15 @@ Info = dict[str, object]
 
 
 class Trace:
-    __slots__ = ("_hook",)
+    __slots__ = ("hook",)
 
     def __init__(self, hook: object) -> None:
         if not callable(hook):
             raise TypeError(f"ext['trace'] must be callable, not {type(hook).__name__}.")
-        self._hook: Callable[[str, Info], object] = hook
+        self.hook: Callable[[str, Info], object] = hook
 
     async def emit(self, name: str, info: Info) -> None:
-        result = self._hook(name, info)
+        result = self.hook(name, info)
         if isinstance(result, Awaitable):
             await result
 

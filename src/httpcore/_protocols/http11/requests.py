@@ -47,6 +47,9 @@ class KeptFields(tuple[Field, ...]):
 
     encoded: RequestFields | None = None
 
+    def __repr__(self) -> str:
+        return f"<KeptFields, {len(self)} headers>"
+
 
 def encode_fields(headers: Sequence[Field]) -> RequestFields:
     """Check and encode the header fields of one request. Raises `LocalProtocolError`."""

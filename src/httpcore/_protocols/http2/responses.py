@@ -18,6 +18,10 @@ class ResponseHead(NamedTuple):
     status: int
     headers: list[Field]
 
+    def __repr__(self) -> str:
+        # Fields may carry credentials.
+        return f"<ResponseHead {self.status}, {len(self.headers)} headers>"
+
 
 class ParsedHead:
     """A head and what follows from it, whatever the request was. Shared, so nobody may change it."""
