@@ -223,7 +223,7 @@ class HTTP11Exchange(Exchange):
         upload = self._upload
         request = self._request
         assert upload is not None
-        if self._engine.is_request_complete and upload.has_more:
+        if self._engine.is_request_complete and request.body is not None and request.body.content is None:
             # No field announces this body: its source has to be empty, and is asked before the head goes out.
             await upload.refill()
         if request.trace is not None:
