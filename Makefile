@@ -44,7 +44,7 @@ fuzz: $(VENV)/.stamp
 soak: $(VENV)/.stamp
 	$(BIN)/python -m tests.soak --seconds 14400
 
-# A hundred thousand failures of each kind on each backend: about four hours.
+# A hundred thousand failures of each kind on each backend: it takes hours.
 failures: $(VENV)/.stamp
 	$(BIN)/python -m tests.soak.failing
 

@@ -6,13 +6,18 @@ import pytest
 
 import httpcore
 
-from ..colours import Colour
+from ..colours import NAMES, Colour
 from ..peers.faulty import INTERRUPTS, Fault, FaultyBackend, Interrupt
 from .exchanges import Exchange, Scene, scene_of
 from .exchanges_http2 import EXCHANGES
 from .rows import row
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
+
+FEW = ("get_twice", "waiting", "upload_refused", "tls_in_tls")
+
+CASES = [(name, exchange) for name in NAMES for exchange in (FEW if name.startswith("anyio") else EXCHANGES)]
+"""Under anyio the backend is the very object that it is on asyncio, or on trio: only who runs the loop differs."""
 
 ALLOWED: dict[Fault, tuple[type[BaseException], ...]] = {
     Fault.ERROR: (httpcore.NetworkError, httpcore.ProxyError),
@@ -32,7 +37,7 @@ def test_there_are_enough_exchanges() -> None:
 
 
 @row("RTM-04", "TCP-13")
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize(("colour", "exchange"), CASES, indirect=["colour"])
 def test_each_step_fails_once(colour: Colour, exchange: str) -> None:
     with scene_of(exchange) as scene:
         for fault in (Fault.ERROR, Fault.END, Fault.PARTIAL, Fault.NOTHING, Fault.TIMEOUT):
@@ -52,7 +57,7 @@ def test_each_step_fails_once(colour: Colour, exchange: str) -> None:
     "CAN-12",
     "CAN-14",
 )
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize(("colour", "exchange"), CASES, indirect=["colour"])
 def test_each_step_is_interrupted(colour: Colour, exchange: str) -> None:
     """By what KeyboardInterrupt is like, before each verb and after it: what cancels a thread."""
     with scene_of(exchange) as scene:
