@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from threading import Lock
 from time import monotonic
 from typing import TypeVar
@@ -193,19 +193,9 @@ class HTTP2Connection:
     def has_news(self) -> bool:
         return self._is_pushed and not self.signals and self._stream.has_news()
 
-    async def exchange(self, request: Request, claim: Claim) -> Response:
+    def exchange(self, request: Request, claim: Claim) -> Coroutine[object, object, Response]:
         """Send `request`, and return its response as soon as the head is here."""
-        exchange = HTTP2Exchange(self, request, claim)
-        try:
-            head = await exchange.run()
-        except BaseException as exc:
-            exchange.fail(exc)
-            raise
-        exchange.status = head.status
-        exchange.headers = head.headers
-        exchange.version = "HTTP/2"
-        exchange.reason = None
-        return exchange
+        return HTTP2Exchange(self, request, claim).run()
 
     def close(self) -> None:
         """Say goodbye in one attempt that does not wait (RFC 9113 §6.8), and fail what still runs."""
@@ -229,8 +219,10 @@ class HTTP2Connection:
         first byte of it has left. `None` for `content` leaves the body for later, unless it `ends` here.
         """
         self.signals.add(signal)
-        opened = self._locked(self._open, fields, target, signal, content, ends)
-        self._settle()
+        opening = (fields, target, signal, content, ends)
+        with self._lock: opened = self._carry_out(self._open, *opening)  # fmt: skip  # noqa: E701
+        if self._mail or self._woken or self._write_error is not None or not self._engine.is_usable:
+            self._settle()
         return opened
 
     def _open(

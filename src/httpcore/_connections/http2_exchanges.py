@@ -14,8 +14,8 @@ from .._exceptions import LocalProtocolError, ReadTimeout, WriteError, WriteTime
 from .._protocols import http2
 from .._types import Buffer, Headers
 from .errors import mark_sent
-from .exchanges import CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, Exchange, Stage
-from .requests import Claim, Fate, Request
+from .exchanges import COMPLETE, CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, OPEN, Exchange, Stage
+from .requests import Claim, Fate, Request, Response
 from .signals import Signal
 from .trace import Info, Trace
 
@@ -48,7 +48,13 @@ class HTTP2Exchange(Exchange):
     name = "http2"
 
     def __init__(self, connection: HTTP2Connection, request: Request, claim: Claim) -> None:
-        super().__init__(request, claim, peer=connection.peer)
+        # What `Exchange` sets, without the call: there is one of these for every request.
+        self._request = request
+        self._claim = claim
+        self._peer = connection.peer
+        self._served = 0
+        self.version = "HTTP/2"
+        self.reason = None
         self._connection = connection
         self._signal = Signal()
         self._stream: http2.Stream | None = None
@@ -67,31 +73,39 @@ class HTTP2Exchange(Exchange):
         self._mark = 0
         # Bytes that the caller took and the engine has not heard of.
         self._taken = 0
+        # Last: what is not made to its end has touched nothing, and is not open.
+        self._stage = OPEN
 
     # The head.
 
-    async def run(self) -> http2.ResponseHead:
+    async def run(self) -> Response:
         """Send, and listen until a final head is here."""
         request = self._request
-        route = request.route
-        fields = http2.prepare_fields(request.method, route.scheme, route.authority, request.headers)
-        if self._connection.is_congested:
-            await self._wait_for_room()
-        if request.trace is not None:
-            head = await self._run_traced(fields, request.trace)
-        else:
-            stream = self._open(fields)
-            if self._body_is_open:
-                await self._upload(stream, expects_continue=fields.expects_continue)
-            head = stream.head or await self._receive_head(stream)
-        if self._body_is_open and head.status >= 300:
-            self._stop_upload()
-        if self._is_torn and request.body is not None:
-            await request.body.close()
-        self._finish_if_complete()
-        if request.trace is not None and self._has_completed():
-            await self._after_completion()
-        return head
+        try:
+            route = request.route
+            fields = http2.prepare_fields(request.method, route.scheme, route.authority, request.headers)
+            if self._connection.is_congested:
+                await self._wait_for_room()
+            if request.trace is not None:
+                head = await self._run_traced(fields, request.trace)
+            else:
+                stream = self._open(fields)
+                if self._body_is_open:
+                    await self._upload(stream, expects_continue=fields.expects_continue)
+                head = stream.head or await self._receive_head(stream)
+            if self._body_is_open and head.status >= 300:
+                self._stop_upload()
+            if self._is_torn and request.body is not None:
+                await request.body.close()
+            self._finish_if_complete()
+            if request.trace is not None and self._has_completed():
+                await self._after_completion()
+            self.status = head.status
+            self.headers = head.headers
+            return self
+        except BaseException as exc:
+            self.fail(exc)
+            raise
 
     async def _run_traced(self, fields: http2.RequestFields, trace: Trace) -> http2.ResponseHead:
         info: Info = {"request": self._request}
@@ -124,9 +138,10 @@ class HTTP2Exchange(Exchange):
         request = self._request
         body = request.body
         content = b"" if body is None else body.content
-        self._length = fields.content_length
-        if content is not None:
-            self._check_length(len(content), is_all=True)
+        if fields.content_length is not None:
+            self._length = fields.content_length
+            if content is not None:
+                self._check_length(len(content), is_all=True)
         ends = content == b""
         is_joined = content is not None and len(content) <= JOIN_SIZE and not fields.expects_continue
         self._knew_settings = self._connection.has_settings
@@ -266,7 +281,7 @@ class HTTP2Exchange(Exchange):
         return [] if self._stream is None else self._stream.trailers
 
     def try_receive(self) -> bytes | None:
-        if self._stage is not Stage.OPEN:
+        if self._stage is not OPEN:
             return self._after_the_end()
         if self._served >= FAIRNESS or self._body_is_open or self._request.trace is not None:
             return None
@@ -308,8 +323,8 @@ class HTTP2Exchange(Exchange):
             data = chunks.popleft()
             self._served += 1
             if is_ended:
-                if not chunks:
-                    self._finish_if_complete()
+                if not chunks and not self._body_is_open:
+                    self._finish(stream)
                 return data
             self._taken += len(data)
             if self._taken >= CREDIT_SIZE:
@@ -317,8 +332,10 @@ class HTTP2Exchange(Exchange):
                 self._taken = 0
             return data
         if is_ended:
-            self._finish_if_complete()
-            return None if self._body_is_open else b""
+            if self._body_is_open:
+                return None
+            self._finish(stream)
+            return b""
         if error is not None:
             self._check(stream)
         return None
@@ -336,11 +353,11 @@ class HTTP2Exchange(Exchange):
         self._connection.leave(self._signal, None if stream.is_sent else stream)
         self._claim.release()
         # Last: an exchange that is interrupted before it let go of its claim is still open, and will fail.
-        self._stage = Stage.COMPLETE
+        self._stage = COMPLETE
 
     def fail(self, exc: BaseException) -> None:
         """Nothing more can come of it: reset the stream first, then give up the claim."""
-        if self._stage is not Stage.OPEN:
+        if self._stage is not OPEN:
             return
         self._stage = Stage.FAILED
         connection = self._connection
@@ -371,7 +388,7 @@ class HTTP2Exchange(Exchange):
     async def close(self) -> None:
         """End the exchange where it is."""
         stream = self._stream
-        if self._stage is not Stage.OPEN or stream is None:
+        if self._stage is not OPEN or stream is None:
             return
         if stream.is_ended and not self._body_is_open:
             stream.data.clear()
