@@ -18,6 +18,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 CA = trustme.CA()
 """The authority that `client_context` trusts."""
 
+SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 DAY = datetime.timedelta(days=1)
 
 
@@ -52,6 +64,8 @@ class Authority:
             .not_valid_after(now + DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+            # Python 3.13 asks for what RFC 5280 §4.2.1.3 does.
+            .add_extension(SIGNS_CERTIFICATES, critical=True)
         )
         if permitted is not None:
             constraints = x509.NameConstraints([x509.DNSName(permitted)], None)
