@@ -266,6 +266,8 @@ class HTTP2Connection:
 
     def note_congestion(self, signal: Signal) -> None:
         """Have `signal` told when the queue is empty."""
+        # Among the signals, since the alarm looks at the deadlines of these.
+        self.signals.add(signal)
         self._congested[signal] = None
 
     def consume(self, stream: http2.Stream, size: int) -> None:
