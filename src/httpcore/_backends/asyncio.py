@@ -121,7 +121,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and not self._is_aborted:
-            self._hear_last_words()
+            self._hear_last_words(exc)
         self._is_lost = True
         self._error = exc
         self._cancel_timer()
@@ -129,13 +129,16 @@ class AsyncioStream(asyncio.BufferedProtocol):
         if self._writer is not None and not self._writer.done():
             self._writer.set_result(True)
 
-    def _hear_last_words(self) -> None:
+    def _hear_last_words(self, exc: Exception) -> None:
         """A write failed: what the peer said before is still in the kernel (RFC 9112 §9.5)."""
         size = 0
         try:
             while size < LAST_WORDS and (data := self._sock.recv(RECEIVE_SIZE)):
                 size += len(data)
                 self._keep(data)
+            # A pipe breaks after the peer's end only; after a reset the kernel shows an end, too.
+            if size < LAST_WORDS and isinstance(exc, BrokenPipeError):
+                self._is_ended = True
         except (OSError, ValueError):
             pass
 
@@ -198,10 +201,10 @@ class AsyncioStream(asyncio.BufferedProtocol):
     def _receive_nothing(self) -> bytes | None:
         if self._is_aborted:
             raise ReadError("The connection was closed while it was being read.")
-        if self._error is not None:
-            raise ReadError(self._reason("Receiving failed")) from self._error
-        if self._is_ended or self._is_lost:
+        if self._is_ended:
             return b""
+        if self._is_lost:
+            raise ReadError(self._reason("Receiving failed")) from self._error
         return None
 
     async def wait(self, readable: bool, writable: bool, deadline: float | None) -> bool:
@@ -209,7 +212,9 @@ class AsyncioStream(asyncio.BufferedProtocol):
             return True
         if readable and (self._buffer is not None or self._is_ended):
             return True
-        if writable and not self._is_paused:
+        # On a transport that is about to be lost the wait ends with that: an answer at once would be the same
+        # again and again, and the loop would never come to it.
+        if writable and not self._is_paused and not self._is_closing():
             return True
         if deadline is not None:
             if deadline <= monotonic():
@@ -221,7 +226,8 @@ class AsyncioStream(asyncio.BufferedProtocol):
         if writable:
             self._writer = future
         try:
-            return await future
+            # It may have been the other waiter's deadline.
+            return await future or deadline is None or monotonic() < deadline
         finally:
             if readable:
                 self._reader = None
@@ -245,7 +251,12 @@ class AsyncioStream(asyncio.BufferedProtocol):
         # Last, so that an interrupted attempt can be repeated.
         self._is_aborted = True
 
+    def _is_closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
     def _abort_here(self) -> None:
+        # A thread that asked for it may not have come to say so, and who is woken must not see an end.
+        self._is_aborted = True
         self._cancel_timer()
         self._watcher = None
         self._buffer = self._pieces = None

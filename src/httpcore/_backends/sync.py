@@ -51,10 +51,13 @@ class SyncStream:
 
     __slots__ = (
         "__weakref__",
+        "_fault",
+        "_guests",
         "_is_aborted",
         "_is_ended",
         "_is_receiving",
         "_is_sending",
+        "_is_shut",
         "_look",
         "_receiver",
         "_sock",
@@ -67,12 +70,17 @@ class SyncStream:
         self._stash: bytes | None = None
         self._is_aborted = False
         self._is_ended = False
+        # What broke the connection: the kernel says it once, and shows an end from then on.
+        self._fault: OSError | None = None
         # Seconds of the timeout that the receiver has now; none yet.
         self._timeout = 0.0
         # Whether a thread is in a system call on the descriptor, or about to be. Set before `_is_aborted` is
         # looked at, as `abort` looks at these after it is set: so one of the two sees the other.
         self._is_receiving = False
         self._is_sending = False
+        # The same for what several may be at: they wait for room, or shut down, which is done once.
+        self._guests: set[object] = set()
+        self._is_shut = False
         sock.setblocking(False)
         self._look = create_look(sock)
         self._receiver = create_receiver(sock)
@@ -87,6 +95,7 @@ class SyncStream:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
+            self._fault = self._fault or fault_of(exc)
             raise WriteError(f"Sending failed: {exc}.") from exc
         finally:
             self._is_sending = False
@@ -118,12 +127,16 @@ class SyncStream:
         if writable:
             return self._poll(readable, writable, deadline)
         seconds = _NEVER if deadline is None else deadline - monotonic()
+        receiver = self._receiver
         if seconds <= 0.0:
-            self._stash = self._receive(self._sock, RECEIVE_SIZE)
-            return self._stash is not None
-        if not seconds <= self._timeout <= seconds * _KEPT_SHARE + _KEPT_SECONDS:
+            receiver = self._sock
+        elif not seconds <= self._timeout <= seconds * _KEPT_SHARE + _KEPT_SECONDS:
             self._set_timeout(seconds)
-        self._stash = self._receive(self._receiver, RECEIVE_SIZE)
+        try:
+            self._stash = self._receive(receiver, RECEIVE_SIZE)
+        except ReadError:
+            # Whoever receives will meet it again.
+            return True
         return self._stash is not None or deadline is None or monotonic() < deadline
 
     def _receive(self, sock: socket.socket, limit: int) -> bytes | None:
@@ -139,6 +152,8 @@ class SyncStream:
                 raise ReadError(_CLOSED) from exc
             # The receiver's own timeout has no number; what the kernel has given up is ETIMEDOUT.
             if not isinstance(exc, TimeoutError) or exc.errno is not None:
+                self._fault = exc
+                self._is_ended = True
                 raise ReadError(f"Receiving failed: {exc}.") from exc
             data = None
         finally:
@@ -149,16 +164,22 @@ class SyncStream:
             if self._is_aborted:
                 raise ReadError(_CLOSED)
             self._is_ended = data is not None
+            if self._is_ended and self._fault is not None and limit:
+                raise ReadError(f"Receiving failed: {self._fault}.") from self._fault
         return data
 
     def _poll(self, readable: bool, writable: bool, deadline: float | None) -> bool:
+        guest = object()
         try:
-            self._is_receiving = True
+            self._guests.add(guest)
             return self._is_aborted or bool(_poll([self._sock], readable, writable, deadline))
         finally:
-            self._is_receiving = False
-            if self._is_aborted:
-                self._close_if_unused()
+            self._leave(guest)
+
+    def _leave(self, guest: object) -> None:
+        self._guests.discard(guest)
+        if self._is_aborted:
+            self._close_if_unused()
 
     def _set_timeout(self, seconds: float) -> None:
         # Rounded up: a timeout must not fire early.
@@ -166,7 +187,7 @@ class SyncStream:
         self._receiver.settimeout(self._timeout)
 
     def _close_if_unused(self) -> None:
-        if not self._is_receiving and not self._is_sending:
+        if not self._is_receiving and not self._is_sending and not self._guests:
             self._close()
 
     def _close(self) -> None:
@@ -175,19 +196,24 @@ class SyncStream:
         self._sock.close()
 
     def abort(self) -> None:
-        # Once more does no harm, and completes what an interrupt cut short.
-        self._is_aborted = self._is_ended = True
-        if not self._is_receiving and not self._is_sending:
-            self._close()
-        else:
-            try:
+        # Once more does no harm, and completes what an interrupt cut short. Who closes has seen no guest,
+        # or is the last one: so the descriptor is ours here, unless another abort has come this far.
+        guest = object()
+        try:
+            self._guests.add(guest)
+            self._is_aborted = self._is_ended = True
+            if not self._is_shut and (self._is_receiving or self._is_sending or len(self._guests) > 1):
                 self._sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        except OSError:
+            pass
+        finally:
+            self._is_shut = True
+            self._leave(guest)
 
     def forget_parent(self) -> None:
         # The threads that were inside are the parent's.
         self._is_receiving = self._is_sending = False
+        self._guests.clear()
         self.abort()
 
     def watch(self, callback: Callable[[], None] | None) -> bool:
@@ -209,8 +235,8 @@ class SyncStream:
 
     def __del__(self) -> None:
         # Absent when making it was interrupted; the socket closes itself then.
-        if not getattr(self, "_is_aborted", True):
-            self._sock.close()
+        if getattr(self, "_receiver", None) is not None:
+            self._close()
 
 
 class SyncParker:
@@ -287,6 +313,11 @@ def create_look(sock: socket.socket) -> Callable[[int], object]:
 def create_receiver(sock: socket.socket) -> socket.socket:
     """A second object for the descriptor of `sock`. Its owner has to detach it."""
     return socket.socket(sock.family, sock.type, sock.proto, fileno=sock.fileno())
+
+
+def fault_of(exc: OSError) -> OSError | None:
+    """What a failed send says of the other direction: a pipe breaks after the peer's end, and only then."""
+    return None if isinstance(exc, BrokenPipeError) else exc
 
 
 def _select(sock: socket.socket, milliseconds: int) -> object:

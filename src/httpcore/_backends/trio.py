@@ -13,7 +13,7 @@ import trio
 from .._exceptions import ReadError, WriteError
 from .._forks import mind_forks
 from .._types import Buffer
-from .sync import create_look, socket_info
+from .sync import create_look, fault_of, socket_info
 
 T = TypeVar("T")
 
@@ -21,12 +21,14 @@ T = TypeVar("T")
 class TrioStream:
     """A connected socket; one task may wait for each direction at the same time."""
 
-    __slots__ = ("__weakref__", "_is_aborted", "_look", "_sock", "_token")
+    __slots__ = ("__weakref__", "_fault", "_is_aborted", "_look", "_sock", "_token")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._token = trio.lowlevel.current_trio_token()
         self._is_aborted = False
+        # What broke the connection: the kernel says it once, and shows an end from then on.
+        self._fault: OSError | None = None
         self._look = create_look(sock)
         mind_forks(self)
 
@@ -38,6 +40,7 @@ class TrioStream:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
+            self._fault = self._fault or fault_of(exc)
             raise WriteError(f"Sending failed: {exc}.") from exc
         if sent == 0 and len(data):
             # Nor will it say anything more that could be waited for.
@@ -49,11 +52,15 @@ class TrioStream:
         if self._is_aborted:
             raise ReadError("The connection was closed while it was being read.")
         try:
-            return self._sock.recv(limit)
+            data = self._sock.recv(limit)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as exc:
+            self._fault = exc
             raise ReadError(f"Receiving failed: {exc}.") from exc
+        if not data and self._fault is not None and limit:
+            raise ReadError(f"Receiving failed: {self._fault}.") from self._fault
+        return data
 
     async def wait(self, readable: bool, writable: bool, deadline: float | None) -> bool:
         if self._is_aborted:
@@ -91,6 +98,8 @@ class TrioStream:
         self._is_aborted = True
 
     def _close(self) -> None:
+        # A thread that asked for it may not have come to say so.
+        self._is_aborted = True
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
 

@@ -134,7 +134,12 @@ class TLSStream:
         """Send what is queued; `True` when nothing is left."""
         engine = self._engine
         while output := engine.peek_output():
-            sent = self._inner.try_send(output)
+            try:
+                sent = self._inner.try_send(output)
+            except WriteError:
+                # It will never leave, and nobody must wait until it can.
+                engine.drop_output(len(output))
+                raise
             engine.drop_output(sent)
             if sent < len(output):
                 return False
