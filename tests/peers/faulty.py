@@ -68,6 +68,11 @@ class FaultyBackend:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
+    def aim(self) -> None:
+        """Count the verbs of whoever calls this, from now on."""
+        self._owner = whoever_runs(self._colour)
+        self.is_armed = True
+
     def strikes(self) -> bool:
         """Count a verb; whether it is the one."""
         if not self.is_armed or whoever_runs(self._colour) != self._owner:
