@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -15,7 +15,8 @@ import httpcore
 
 from ..colours import Colour
 from ..peers.faulty import Interrupt, whoever_runs
-from .exchanges import EXCHANGES, KINDS, Exchange, Scene, scene_of
+from .exchanges import KINDS, Exchange, Scene, scene_of
+from .exchanges_http2 import EXCHANGES
 from .rows import row
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -30,6 +31,11 @@ LOOPS = ("sync", "asyncio", "trio")
 
 HTTP1 = [name for name, kind in KINDS.items() if not kind.startswith("h2")]
 
+HTTP2 = ("h2_get", "h2_closed_early", "h2_two_at_once", "h2_streamed_upload", "h2_moved")
+
+ROOMS = ("http2", "hpack", "_backends", "_connections/exchanges", "_connections/signals")
+"""What HTTP/2 has of its own, and where what is on its way may be lost. The others are struck with HTTP/1.1."""
+
 FEW = ("get_twice", "waiting", "closed_early", "tls_get")
 
 
@@ -39,12 +45,25 @@ FEW = ("get_twice", "waiting", "closed_early", "tls_get")
 @pytest.mark.filterwarnings("ignore:A response from:ResourceWarning")
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_an_interrupt_at_any_line(colour: Colour) -> None:
+    _strike_each_line(colour, HTTP1 if colour.name in LOOPS else FEW, rooms=("",))
+
+
+@row("CAN-14")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:A response from:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.parametrize("name", LOOPS)
+def test_an_interrupt_at_any_line_of_http2(name: str) -> None:
+    _strike_each_line(Colour(name), HTTP2, rooms=ROOMS)
+
+
+def _strike_each_line(colour: Colour, names: Sequence[str], *, rooms: Sequence[str]) -> None:
     struck: set[Line] = set()
-    for name in HTTP1 if colour.name in LOOPS else FEW:
+    for name in names:
         with scene_of(name) as scene:
             exchange = EXCHANGES[name]
             for line in colour.run(_lines_of, colour, scene, exchange):
-                if line not in struck:
+                if line not in struck and any(room in line[0] for room in rooms):
                     struck.add(line)
                     colour.run(_strike, colour, scene, exchange, line)
     assert len(struck) > 700

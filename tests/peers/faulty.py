@@ -208,6 +208,19 @@ class _Stream:
             if fault is Fault.INTERRUPT_AFTER:
                 raise Interrupt
 
+    async def listen(self, deadline: float | None) -> Any:
+        if self._is_ended:
+            return True
+        if self._backend.strikes():
+            fault = self._backend.fault
+            if fault in INTERRUPTS:
+                await _interrupt(fault, self._inner.listen, deadline)
+            if fault is Fault.TIMEOUT:
+                return False
+            if fault is Fault.NOTHING:
+                return True
+        return await self._inner.listen(deadline)
+
     async def wait(self, readable: bool, writable: bool, deadline: float | None) -> Any:
         if self._is_ended:
             return True

@@ -12,7 +12,7 @@ import asyncio
 import socket
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import monotonic
 from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -235,6 +235,9 @@ class AsyncioStream(asyncio.BufferedProtocol):
                 self._writer = None
             if self._reader is None and self._writer is None:
                 self._deadline = None
+
+    def listen(self, deadline: float | None) -> Coroutine[object, object, bool]:
+        return self.wait(True, False, deadline)
 
     def abort(self) -> None:
         if self._is_aborted:

@@ -35,6 +35,13 @@ class Stream(Protocol):
         End of stream and errors count as readable and writable.
         """
 
+    def listen(self, deadline: float | None) -> Coroutine[object, object, bool]:
+        """`wait` until something may be received, for a reader who must not lose it.
+
+        `wait` may receive ahead, and if it is interrupted just then, what it had is gone. That is well where
+        an interrupted exchange ends its connection, and not where others go on with it.
+        """
+
     def abort(self) -> None:
         """Close at once, from any thread, a finaliser too; idempotent. Who waits is woken with an error."""
 

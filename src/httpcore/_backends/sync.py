@@ -139,6 +139,22 @@ class SyncStream:
             return True
         return self._stash is not None or deadline is None or monotonic() < deadline
 
+    async def listen(self, deadline: float | None) -> bool:
+        if self._stash is not None or self._is_ended:
+            return True
+        milliseconds = -1
+        if deadline is not None:
+            milliseconds = min(max(0, ceil((deadline - monotonic()) * 1000)), 2**31 - 1)
+        try:
+            self._is_receiving = True
+            if self._is_aborted:
+                raise ReadError(_CLOSED)
+            return bool(self._look(milliseconds))
+        finally:
+            self._is_receiving = False
+            if self._is_aborted:
+                self._close_if_unused()
+
     def _receive(self, sock: socket.socket, limit: int) -> bytes | None:
         try:
             self._is_receiving = True
@@ -299,7 +315,7 @@ class SyncBackend:
 
 
 def create_look(sock: socket.socket) -> Callable[[int], object]:
-    """What asks the kernel whether anything arrives on `sock` within so many milliseconds, be it the end.
+    """What asks the kernel if anything arrives on `sock` within some milliseconds, be it the end; -1: ever.
 
     A `recv` that finds nothing has to raise an exception; a `poll` set up beforehand takes half as long.
     """
@@ -321,7 +337,7 @@ def fault_of(exc: OSError) -> OSError | None:
 
 
 def _select(sock: socket.socket, milliseconds: int) -> object:
-    return select.select([sock], [], [], milliseconds / 1000)[0]
+    return select.select([sock], [], [], None if milliseconds < 0 else milliseconds / 1000)[0]
 
 
 def socket_info(sock: socket.socket, name: str) -> object:

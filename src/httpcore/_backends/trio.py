@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import monotonic
 from typing import TypeVar
 
@@ -83,6 +83,9 @@ class TrioStream:
             return not scope.cancelled_caught
         except trio.ClosedResourceError:
             return True
+
+    def listen(self, deadline: float | None) -> Coroutine[object, object, bool]:
+        return self.wait(True, False, deadline)
 
     def abort(self) -> None:
         if self._is_aborted:

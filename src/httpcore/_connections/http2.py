@@ -383,7 +383,10 @@ class HTTP2Connection:
             if silence_ends is not None and (limit is None or silence_ends < limit):
                 limit = silence_ends
         try:
-            has_moved = await self._stream.wait(True, bool(self._unsent), limit)
+            if self._unsent:
+                has_moved = await self._stream.wait(True, True, limit)
+            else:
+                has_moved = await self._stream.listen(limit)
         except ReadError as exc:
             self._locked(self._break, exc)
             has_moved = True
@@ -410,14 +413,13 @@ class HTTP2Connection:
         self._settle()
 
     def _look(self) -> None:
-        """Be the reader for a moment, without waiting."""
-        looker = Signal()
-        try:
-            if self._locked(self._take_role, looker) is Role.READER:
-                self._locked(self._pump)
-        finally:
-            self._locked(self._stand_down, looker)
-            self._settle()
+        """Take what has arrived since somebody read."""
+        self._locked(self._pump_unless_read)
+        self._settle()
+
+    def _pump_unless_read(self) -> None:
+        if self._reader is None:
+            self._pump()
 
     def _pump(self) -> None:
         engine = self._engine

@@ -359,7 +359,6 @@ class HTTP2Exchange(Exchange):
         """Nothing more can come of it: reset the stream first, then give up the claim."""
         if self._stage is not OPEN:
             return
-        self._stage = Stage.FAILED
         connection = self._connection
         stream = self._stream
         is_sent = stream is not None and connection.sent_count > self._mark
@@ -372,18 +371,25 @@ class HTTP2Exchange(Exchange):
                     connection.retire()
             elif connection.has_died and stream.head is None and not stream.interim:
                 self._claim.fate = Fate.UNANSWERED if is_sent else Fate.UNSENT
-        self._drop()
+        self._let_go(Stage.FAILED)
+
+    def _let_go(self, stage: Stage) -> None:
+        try:
+            self._drop()
+        except BaseException:
+            # Interrupted, and nobody comes again. What is done already is not done twice.
+            self._drop()
+            raise
+        finally:
+            self._stage = stage
 
     def _drop(self, *, foreign: bool = False) -> None:
         self._stop_upload()
-        try:
-            self._connection.leave(self._signal, self._stream, foreign=foreign)
-        finally:
-            # Leaving sends, and may be interrupted there; nobody comes again to give back the place.
-            if self._connection.is_gone:
-                self._claim.discard(foreign=foreign)
-            else:
-                self._claim.forget(foreign=foreign)
+        self._connection.leave(self._signal, self._stream, foreign=foreign)
+        if self._connection.is_gone:
+            self._claim.discard(foreign=foreign)
+        else:
+            self._claim.forget(foreign=foreign)
 
     async def close(self) -> None:
         """End the exchange where it is."""
@@ -398,8 +404,7 @@ class HTTP2Exchange(Exchange):
                 self.fail(exc)
                 raise
         else:
-            self._stage = Stage.CLOSED
-            self._drop()
+            self._let_go(Stage.CLOSED)
         await self._after_completion()
 
     # Time.

@@ -94,6 +94,14 @@ class TLSStream:
             return _ready()
         return self._inner.wait(readable, writable or engine.has_output, deadline)
 
+    def listen(self, deadline: float | None) -> Coroutine[object, object, bool]:
+        engine = self._engine
+        if engine.has_input:
+            return _ready()
+        if engine.has_output:
+            return self._inner.wait(True, True, deadline)
+        return self._inner.listen(deadline)
+
     def close(self) -> None:
         """Say `close_notify` in one attempt that does not wait, then have the stream beneath close."""
         if not self._is_aborted:
