@@ -144,7 +144,7 @@ class HTTP11Exchange(Exchange):
                 head = self._hear()
             is_traced_end = self._begin_body()
             self.status = head.status
-            self.headers = head.headers
+            self.headers = [*head.fields]
             self.version = _VERSIONS[head.version]
             self.reason = head.reason.decode("latin-1")
             if is_traced_end:
