@@ -97,7 +97,8 @@ class FloorProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.left -= len(data)
-        if self.left <= 0:
+        # The head counts, too, so that the last bytes may come after the end.
+        if self.left <= 0 and not self.future.done():
             self.future.set_result(None)
 
 
