@@ -354,17 +354,18 @@ class AsyncioStream(asyncio.BufferedProtocol):
 
 
 class AsyncioParker:
-    __slots__ = ("_future", "_is_unparked", "_loop")
+    __slots__ = ("_deadline", "_future", "_is_unparked", "_loop", "_timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._future: asyncio.Future[bool] | None = None
         self._is_unparked = False
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     async def park(self, deadline: float | None) -> bool:
         if self._is_unparked:
             return True
-        timer: asyncio.TimerHandle | None = None
         future = self._future = self._loop.create_future()
         if self._is_unparked:
             return True
@@ -372,13 +373,15 @@ class AsyncioParker:
             seconds = deadline - monotonic()
             if seconds <= 0:
                 return False
-            timer = self._loop.call_later(seconds, self._expire)
+            self._deadline = deadline
+            self._timer = self._loop.call_later(seconds, self._expire)
         try:
             is_unparked: bool = await future
             return is_unparked
         finally:
-            if timer is not None:
-                timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
 
     def unpark(self, *, foreign: bool = False) -> None:
         self._is_unparked = True
@@ -398,7 +401,11 @@ class AsyncioParker:
             self._future.set_result(True)
 
     def _expire(self) -> None:
-        if self._future is not None and not self._future.done():
+        left = self._deadline - monotonic()
+        if left > 0:
+            # A loop may count whole milliseconds, and round down.
+            self._timer = self._loop.call_later(left, self._expire)
+        elif self._future is not None and not self._future.done():
             self._future.set_result(self._is_unparked)
 
 
@@ -456,8 +463,18 @@ class AsyncioBackend:
     async def within(self, awaitable: Awaitable[T], deadline: float | None) -> T:
         if deadline is None:
             return await awaitable
+        seconds = max(0.0, deadline - monotonic())
+        if sys.version_info >= (3, 11):
+            try:
+                async with asyncio.timeout(seconds) as scope:
+                    return await awaitable
+            except TimeoutError as exc:
+                if not scope.expired():
+                    # Its own.
+                    raise
+                raise TimeoutError("Foreign code took too long.") from exc
         try:
-            return await asyncio.wait_for(awaitable, max(0.0, deadline - monotonic()))
+            return await asyncio.wait_for(awaitable, seconds)
         except asyncio.TimeoutError as exc:
             raise TimeoutError("Foreign code took too long.") from exc
 
