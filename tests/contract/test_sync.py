@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import socket
+import threading
 from collections.abc import Iterator
 from time import monotonic
 
 import pytest
 
+from httpcore import ReadError
 from httpcore._backends import sync
 from httpcore._backends.sync import SyncStream
 from httpcore._blocking import run
@@ -95,3 +97,60 @@ def test_the_descriptor_is_closed_once(peers: tuple[socket.socket, socket.socket
         del stream
         gc.collect()
         assert other.getsockname()
+
+
+def test_the_last_one_out_closes(peers: tuple[socket.socket, socket.socket]) -> None:
+    """Several may wait for room while one reads; the first who leaves must not take the descriptor away."""
+    ours, _ = peers
+    stream = SyncStream(ours)
+    while stream.try_send(b"x" * 65536):
+        pass
+    errors: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            while run(stream.wait(True, False, monotonic() + 30.0)):
+                stream.try_receive(1)
+        except ReadError as exc:
+            errors.append(exc)
+
+    def write(seconds: float) -> None:
+        run(stream.wait(False, True, monotonic() + seconds))
+
+    threads = [
+        threading.Thread(target=read),
+        threading.Thread(target=write, args=(30.0,)),
+        threading.Thread(target=write, args=(0.01,)),
+    ]
+    for thread in threads:
+        thread.start()
+    while not stream._is_receiving:
+        pass
+    threads[2].join()
+    begin = monotonic()
+    stream.abort()
+    for thread in threads:
+        thread.join()
+    assert monotonic() - begin < 10.0
+    assert len(errors) == 1
+    assert ours.fileno() == -1
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_stream_that_is_dropped_closes_once(peers: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = peers
+    number = ours.fileno()
+    stream = SyncStream(ours)
+    closed: list[int] = []
+
+    class Noting(socket.socket):
+        def detach(self) -> int:
+            closed.append(number)
+            return super().detach()
+
+    receiver = stream._receiver
+    stream._receiver = Noting(receiver.family, receiver.type, fileno=receiver.detach())
+    del stream
+    assert closed == [number]
+    assert ours.fileno() == -1
+    assert theirs.recv(1) == b""
