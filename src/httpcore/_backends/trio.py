@@ -21,7 +21,7 @@ T = TypeVar("T")
 class TrioStream:
     """A connected socket; one task may wait for each direction at the same time."""
 
-    __slots__ = ("__weakref__", "_fault", "_is_aborted", "_look", "_sock", "_token")
+    __slots__ = ("__weakref__", "_fault", "_is_aborted", "_look", "_nudges", "_sock", "_token")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -29,6 +29,8 @@ class TrioStream:
         self._is_aborted = False
         # What broke the connection: the kernel says it once, and shows an end from then on.
         self._fault: OSError | None = None
+        # How often somebody nudged: who is only about to wait hears of it in no other way.
+        self._nudges = 0
         self._look = create_look(sock)
         mind_forks(self)
 
@@ -65,14 +67,17 @@ class TrioStream:
     async def wait(self, readable: bool, writable: bool, deadline: float | None) -> bool:
         if self._is_aborted:
             return True
+        nudges = self._nudges
         try:
             if readable and writable:
-                return await _wait_any((self._sock,), (self._sock,), deadline)
+                return await _wait_any(
+                    (self._sock,), (self._sock,), deadline, is_called_off=lambda: self._nudges != nudges
+                )
             if readable:
                 # The others' turn first: if they have work, what is waited for is here after it. That spares
                 # the registration with epoll and the scope, a third of a request.
                 await trio.lowlevel.checkpoint()
-                if self._is_aborted or self._look(0):
+                if self._is_aborted or self._look(0) or self._nudges != nudges:
                     return True
             wait = trio.lowlevel.wait_readable if readable else trio.lowlevel.wait_writable
             if deadline is None:
@@ -123,6 +128,7 @@ class TrioStream:
 
     def nudge(self) -> bool:
         # Who waits is told that the socket is being closed, and looks again.
+        self._nudges += 1
         if not self._is_aborted:
             trio.lowlevel.notify_closing(self._sock)
         return True
@@ -216,8 +222,12 @@ async def _wait_any(
     writable: Sequence[socket.socket],
     deadline: float | None,
     ready: list[socket.socket] | None = None,
+    *,
+    is_called_off: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Wait until one of the sockets is ready in its direction; `False` when `deadline` passed first.
+
+    The children begin in the next turn, and then ask whether that is still wanted.
 
     The children only wait for one socket each and end one another; none of them raises, not even that it was
     cancelled. The parent does so itself, since a nursery would wrap it in a group.
@@ -227,7 +237,8 @@ async def _wait_any(
 
     async def watch(wait: Callable[[socket.socket], Awaitable[None]], sock: socket.socket) -> None:
         try:
-            await wait(sock)
+            if not is_called_off():
+                await wait(sock)
             found.append(sock)
         except trio.ClosedResourceError as exc:
             closed.append(exc)

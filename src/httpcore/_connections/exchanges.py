@@ -7,6 +7,7 @@ import warnings
 
 from .._exceptions import ReadError, ReadTimeout, WriteTimeout
 from .._types import Headers
+from .errors import mark_sent
 from .requests import Claim, Request
 from .trace import Info
 
@@ -41,6 +42,7 @@ class Exchange:
 
     __slots__ = (
         "_claim",
+        "_is_awaited",
         "_peer",
         "_request",
         "_served",
@@ -67,6 +69,8 @@ class Exchange:
         self._peer = peer
         # Chunks served since the others had their turn.
         self._served = 0
+        # Whether somebody is inside `receive`.
+        self._is_awaited = False
 
     @property
     def is_ended(self) -> bool:
@@ -75,15 +79,22 @@ class Exchange:
     async def receive(self) -> bytes:
         if self._stage is not OPEN:
             return self._after_the_end()
+        if self._is_awaited:
+            raise RuntimeError("The response's body is being read already, by another task or thread.")
+        self._is_awaited = True
         try:
             data = await self._receive()
         except BaseException as exc:
             self.fail(exc)
+            # Also where another task has closed it meanwhile, so that there is nothing left to fail.
+            mark_sent(exc, True)
             if self._request.trace is not None:
                 await self._request.trace.emit(
                     f"{self.name}.receive_response_body.failed", {"exception": exc}
                 )
             raise
+        finally:
+            self._is_awaited = False
         if self._has_completed():
             await self._after_completion()
         return data
@@ -108,7 +119,7 @@ class Exchange:
         if self._stage is Stage.CLOSED:
             raise RuntimeError("The response was closed before its body was read.")
         error = ReadError(f"The response from {self._peer} has failed before.")
-        error.request_sent = True
+        mark_sent(error, True)
         raise error
 
     async def _after_completion(self) -> None:

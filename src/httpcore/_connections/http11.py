@@ -111,6 +111,7 @@ class HTTP11Exchange(Exchange):
         self._claim = claim
         self._peer = connection.peer
         self._served = 0
+        self._is_awaited = False
         self._connection = connection
         self._stream = connection.stream
         self._engine = connection.engine

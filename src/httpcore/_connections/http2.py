@@ -294,6 +294,22 @@ class HTTP2Connection:
             self._send_soon()
         self._stand_down(signal)
 
+    def take_away(self, signal: Signal, stream: http2.Stream) -> None:
+        """An exchange is closed while another task or thread waits for more of it, and has to hear of it."""
+        self._post(self._take_away, signal, stream)
+
+    def _take_away(self, signal: Signal, stream: http2.Stream) -> None:
+        self.signals.discard(signal)
+        self._congested.pop(signal, None)
+        self._engine.reset(stream)
+        self._send_soon()
+        signal.is_over = signal.has_news = True
+        if signal.parker is not None:
+            self._woken.append(signal.parker)
+        elif self._reader is signal and not self._stream.nudge() and not self.signals:
+            # Inside the kernel, where only the end of the connection is heard; and nobody else needs it.
+            self._part()
+
     @property
     def received_count(self) -> int:
         """Tells whether anything at all arrived."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from .._exceptions import LocalProtocolError, ReadTimeout, WriteError, WriteTimeout
+from .._exceptions import LocalProtocolError, ReadError, ReadTimeout, WriteError, WriteTimeout
 from .._protocols import http2
 from .._types import Buffer, Headers
 from .errors import mark_sent
@@ -53,6 +53,7 @@ class HTTP2Exchange(Exchange):
         self._claim = claim
         self._peer = connection.peer
         self._served = 0
+        self._is_awaited = False
         self.version = "HTTP/2"
         self.reason = None
         self._connection = connection
@@ -303,6 +304,8 @@ class HTTP2Exchange(Exchange):
         signal = self._signal
         while True:
             signal.has_news = False
+            if signal.is_over:
+                raise ReadError(f"The response from {self._peer} was closed while it was being read.")
             if (data := self._take()) is not None:
                 return data
             if self._body_is_open:
@@ -373,19 +376,22 @@ class HTTP2Exchange(Exchange):
                 self._claim.fate = Fate.UNANSWERED if is_sent else Fate.UNSENT
         self._let_go(Stage.FAILED)
 
-    def _let_go(self, stage: Stage) -> None:
+    def _let_go(self, stage: Stage, *, is_awaited: bool = False) -> None:
         try:
-            self._drop()
+            self._drop(is_awaited=is_awaited)
         except BaseException:
             # Interrupted, and nobody comes again. What is done already is not done twice.
-            self._drop()
+            self._drop(is_awaited=is_awaited)
             raise
         finally:
             self._stage = stage
 
-    def _drop(self, *, foreign: bool = False) -> None:
+    def _drop(self, *, foreign: bool = False, is_awaited: bool = False) -> None:
         self._stop_upload()
-        self._connection.leave(self._signal, self._stream, foreign=foreign)
+        if is_awaited and self._stream is not None:
+            self._connection.take_away(self._signal, self._stream)
+        else:
+            self._connection.leave(self._signal, self._stream, foreign=foreign)
         if self._connection.is_gone:
             self._claim.discard(foreign=foreign)
         else:
@@ -404,7 +410,7 @@ class HTTP2Exchange(Exchange):
                 self.fail(exc)
                 raise
         else:
-            self._let_go(Stage.CLOSED)
+            self._let_go(Stage.CLOSED, is_awaited=self._is_awaited)
         await self._after_completion()
 
     # Time.
