@@ -104,13 +104,19 @@ class TLSStream:
 
     def close(self) -> None:
         """Say `close_notify` in one attempt that does not wait, then have the stream beneath close."""
-        if not self._is_aborted:
+        if self._is_aborted:
+            return
+        try:
             self._is_aborted = True
             self._engine.close_notify()
             self._flush_quietly()
             # In a tunnel it is TLS as well, and has a goodbye of its own to say.
             close = getattr(self._inner, "close", self._inner.abort)
             close()
+        except BaseException:
+            # Interrupted, and who closes again finds nothing left to do.
+            self._inner.abort()
+            raise
 
     def abort(self) -> None:
         self._is_aborted = True
