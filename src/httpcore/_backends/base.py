@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
-from .._types import Buffer
+from .._types import Buffer, SocketOption
 
 T = TypeVar("T")
 
@@ -26,13 +26,16 @@ class Stream(Protocol):
         """Send what fits now; return how many bytes went, 0 if none can before `wait` for writable."""
 
     def try_receive(self, limit: int) -> bytes | None:
-        """Return up to `limit` bytes that are here, `None` if there are none now, `b""` at the end."""
+        """Return up to `limit` bytes that are here, `None` if there are none now, `b""` at the end.
+
+        A connection that broke has no end: what came before is received, and then each call raises.
+        """
 
     def wait(self, readable: bool, writable: bool, deadline: float | None) -> Coroutine[object, object, bool]:
         """Suspend until a direction asked for may make progress; `False` when `deadline` passed first.
 
-        `deadline` is a `time.monotonic()` value. Waking without cause is allowed: callers try again.
-        End of stream and errors count as readable and writable.
+        `deadline` is a `time.monotonic()` value. Waking without cause is allowed: callers try again. End of
+        stream and errors count as readable and writable. One may wait for each direction at a time.
         """
 
     def listen(self, deadline: float | None) -> Coroutine[object, object, bool]:
@@ -59,11 +62,15 @@ class Stream(Protocol):
         """
 
     def nudge(self) -> bool:
-        """Wake whoever waits, without cause, to look again; `False` where that cannot be done."""
+        """Wake whoever waits, without cause, to look again; `False` where that cannot be done.
+
+        Called where the loop runs. It is lost if nobody waits.
+        """
 
     def is_quiet(self) -> bool:
         """Whether nothing is here to be received, not even the end: the cheapest look there is.
 
+        Asked while nobody waits.
         `False` says only that `try_receive` is worth a call.
         """
 
@@ -123,3 +130,23 @@ class Backend(Protocol):
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Callable[[], None] | None:
         """Have the running loop call back at `when`; returns what cancels it, `None` without a loop."""
+
+
+@runtime_checkable
+class Connecting(Protocol):
+    """What a backend has besides if it makes its connections itself, of sockets or of anything else.
+
+    Then no name is looked up and no socket opened for it; `wait_writable` and `adopt` are not asked for.
+    """
+
+    async def connect(
+        self,
+        host: str,
+        port: int,
+        *,
+        uds: str | bytes | None,
+        local_address: str | None,
+        socket_options: Sequence[SocketOption],
+        deadline: float | None,
+    ) -> Stream:
+        """A stream to the peer. Raises `ConnectError`; `ConnectTimeout` when `deadline` passed first."""

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from .._backends.addresses import Address, AddressCache, Resolver, dial, dial_unix, look_up
-from .._backends.base import Backend, Stream
+from .._backends.base import Backend, Connecting, Stream
 from .._exceptions import (
     ConnectError,
     ConnectTimeout,
@@ -180,18 +180,34 @@ class Attempt:
 
     async def _dial(self, host: str, port: int) -> None:
         connector = self._connector
+        hop = self._route.hop
+        name = "socks.connect_tcp" if hop is not None and hop.is_socks else "connection.connect_tcp"
+        info: dict[str, object] = {"host": host, "port": port, "timeout": self._timeouts.connect}
+        if isinstance(self._backend, Connecting):
+            await traced(self._trace, name, info, self._connect, self._backend, host, port)
+            return
         if connector._uds is not None:
-            info: dict[str, object] = {"path": connector._uds, "timeout": self._timeouts.connect}
+            info = {"path": connector._uds, "timeout": self._timeouts.connect}
             await traced(self._trace, "connection.connect_unix_socket", info, self._dial_unix)
             return
-        info = {"host": host, "port": port, "timeout": self._timeouts.connect}
         addresses = await traced(
             self._trace, "connection.lookup", {"host": host, "port": port}, self._look_up, host, port
         )
         info["local_address"] = connector._local_address
-        hop = self._route.hop
-        name = "socks.connect_tcp" if hop is not None and hop.is_socks else "connection.connect_tcp"
         await traced(self._trace, name, info, self._dial_tcp, addresses, host, port)
+
+    async def _connect(self, backend: Connecting, host: str, port: int) -> Stream:
+        """The backend's own way, whatever it is."""
+        connector = self._connector
+        self._stream = await backend.connect(
+            host,
+            port,
+            uds=connector._uds,
+            local_address=connector._local_address,
+            socket_options=connector._socket_options,
+            deadline=self._deadline,
+        )
+        return self._stream
 
     async def _dial_unix(self) -> Stream:
         connector = self._connector
