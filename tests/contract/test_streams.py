@@ -340,6 +340,45 @@ def test_a_cancelled_wait_harms_nobody(wire: Wire) -> None:
     wire.run(body)
 
 
+def test_listening_is_waiting_to_receive(wire: Wire) -> None:
+    async def body(stream: Stream, peer: Peer, backend: Backend) -> None:
+        for seconds in (-1.0, 0.0, 0.0011, SOON):
+            deadline = monotonic() + seconds
+            while await stream.listen(deadline):
+                assert stream.try_receive(1) is None
+            assert 0.0 <= monotonic() - deadline < 1.0 + abs(seconds)
+        peer.send(b"xy")
+        assert await stream.listen(None)
+        assert await receive(stream, 1) == b"x"
+        assert await stream.listen(monotonic() + TIMEOUT)
+        assert await receive(stream, 1) == b"y"
+        peer.finish()
+        assert await stream.listen(None)
+        assert await receive(stream, 1) == b""
+        assert await stream.listen(monotonic() + TIMEOUT)
+        stream.abort()
+        assert await stream.listen(None)
+
+    wire.run(body)
+
+
+def test_listening_is_woken_by_an_abort(wire: Wire) -> None:
+    async def body(stream: Stream, peer: Peer, backend: Backend) -> None:
+        async def listen() -> None:
+            with pytest.raises(ReadError):
+                while True:
+                    assert await stream.listen(monotonic() + TIMEOUT)
+                    assert stream.try_receive(1) is None
+
+        async def abort() -> None:
+            await wire.colour.pause()
+            in_a_thread(stream.abort).join()
+
+        await wire.colour.gather(listen, abort)
+
+    wire.run(body)
+
+
 # The end.
 
 

@@ -147,9 +147,7 @@ class SyncStream:
             milliseconds = min(max(0, ceil((deadline - monotonic()) * 1000)), 2**31 - 1)
         try:
             self._is_receiving = True
-            if self._is_aborted:
-                raise ReadError(_CLOSED)
-            return bool(self._look(milliseconds))
+            return self._is_aborted or bool(self._look(milliseconds))
         finally:
             self._is_receiving = False
             if self._is_aborted:
