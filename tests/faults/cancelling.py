@@ -1,12 +1,16 @@
-"""Cancelling what is awaited at one of its suspensions."""
+"""Cancelling what is awaited: at one of its suspensions, or as soon as something has come about beside it."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
+import pytest
 import trio
 
 from ..colours import Colour
@@ -87,3 +91,84 @@ async def cancel_at(
 
 def _ignore(value: object) -> None:
     pass
+
+
+Task = Callable[[], Awaitable[object]]
+
+
+class Interrupt(BaseException):
+    """What cancels in sync: a signal whose handler raises."""
+
+
+async def cancel_when(colour: Colour, victim: Task, condition: Callable[[], bool], *others: Task) -> None:
+    """Run all beside one another, and cancel `victim`, or interrupt its thread, as soon as the condition holds."""
+    if not colour.is_async:
+        await _interrupt_when(colour, victim, condition, others)
+        return
+
+    async def cancel(scope: Any) -> None:
+        while not condition():
+            await colour.pause()
+        scope.cancel()
+
+    if colour.name in ("asyncio", "uvloop"):
+        task = asyncio.ensure_future(_returning(victim))
+        await colour.gather(partial(cancel, task), *others)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return
+    scope = trio.CancelScope() if colour.is_trio else anyio.CancelScope()
+
+    async def doomed() -> None:
+        with scope:
+            await victim()
+        assert scope.cancelled_caught
+
+    await colour.gather(doomed, partial(cancel, scope), *others)
+
+
+async def _returning(task: Task) -> object:
+    return await task()
+
+
+async def _interrupt_when(
+    colour: Colour, victim: Task, condition: Callable[[], bool], others: tuple[Task, ...]
+) -> None:
+    main_thread = threading.get_ident()
+    errors: list[BaseException] = []
+    is_over = threading.Event()
+    is_armed = True
+
+    def run_others() -> None:
+        async def interrupt() -> None:
+            while not condition():
+                await colour.pause()
+            # One that arrives just before a system call does not interrupt it.
+            while not is_over.is_set():
+                signal.pthread_kill(main_thread, signal.SIGUSR1)
+                await colour.pause()
+
+        try:
+            colour.run(lambda: colour.gather(interrupt, *others))
+        except BaseException as exc:
+            errors.append(exc)
+
+    def handler(signum: int, frame: object) -> None:
+        nonlocal is_armed
+        if is_armed:
+            is_armed = False
+            raise Interrupt
+
+    previous = signal.signal(signal.SIGUSR1, handler)
+    thread = threading.Thread(target=run_others)
+    try:
+        thread.start()
+        with pytest.raises(Interrupt):
+            await victim()
+    finally:
+        is_over.set()
+        thread.join(30)
+        signal.signal(signal.SIGUSR1, previous)
+    assert not thread.is_alive()
+    if errors:
+        raise errors[0]
