@@ -93,7 +93,15 @@ class HTTP2Exchange(Exchange):
                 stream = self._open(fields)
                 if self._body_is_open:
                     await self._upload(stream, expects_continue=fields.expects_continue)
-                head = stream.head or await self._receive_head(stream)
+                timeouts = request.timeouts
+                deadline = timeouts.deadline(timeouts.read)
+                received = self._connection.received_count
+                signal = self._signal
+                signal.has_news = False
+                if stream.head is None and stream.error is None:
+                    # Most need no other wait than this one, which saves the price of one more coroutine.
+                    await self._connection.wait(signal, deadline)
+                head = stream.head or await self._receive_head(stream, deadline, received)
             if self._body_is_open and head.status >= 300:
                 self._stop_upload()
             if self._is_torn and request.body is not None:
@@ -122,7 +130,8 @@ class HTTP2Exchange(Exchange):
             await self._upload(stream, expects_continue=fields.expects_continue)
 
         async def receive_head() -> http2.ResponseHead:
-            return stream.head or await self._receive_head(stream)
+            deadline = self._request.timeouts.deadline(self._request.timeouts.read)
+            return stream.head or await self._receive_head(stream, deadline, connection.received_count)
 
         await trace.run("http2.send_request_body", info, send_body)
         head = await trace.run("http2.receive_response_headers", info, receive_head)
@@ -177,11 +186,12 @@ class HTTP2Exchange(Exchange):
             f"The request body is {way} than its Content-Length: {size} bytes instead of {length}."
         )
 
-    async def _receive_head(self, stream: http2.Stream) -> http2.ResponseHead:
+    async def _receive_head(
+        self, stream: http2.Stream, deadline: float | None, received: int
+    ) -> http2.ResponseHead:
+        """Listen until `deadline`, or longer after an interim head. `received` is from when that began."""
         signal = self._signal
         timeouts = self._request.timeouts
-        deadline = timeouts.deadline(timeouts.read)
-        received = self._connection.received_count
         interims = 0
         while True:
             signal.has_news = False
@@ -279,7 +289,7 @@ class HTTP2Exchange(Exchange):
 
     @property
     def trailers(self) -> Headers:
-        return [] if self._stream is None else self._stream.trailers
+        return [] if self._stream is None else [*self._stream.trailers]
 
     def try_receive(self) -> bytes | None:
         if self._stage is not OPEN:

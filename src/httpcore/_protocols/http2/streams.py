@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Sequence
 
 from ..._exceptions import RemoteProtocolError
 from ..fields import Field
@@ -81,11 +82,11 @@ class Stream:
         # The response.
         self.head: ResponseHead | None = None
         """The final head."""
-        self.interim: list[ResponseHead] = []
+        self.interim: Sequence[ResponseHead] = ()
         """The 1xx heads."""
         self.data: deque[bytes] = deque()
         """What has arrived of the body and was not taken. Who takes it calls `Engine.consume`."""
-        self.trailers: list[Field] = []
+        self.trailers: Sequence[Field] = ()
         self.is_ended = False
         """Whether the response is complete: END_STREAM has arrived, and the length is right."""
         self.has_length = False
@@ -128,7 +129,7 @@ class Stream:
                     f"more than {interim_count} interim responses",
                     stream_id=self.id,
                 )
-            self.interim.append(ResponseHead(status, [*head.fields]))
+            self.interim = [*self.interim, ResponseHead(status, [*head.fields])]
             return False
         # RFC 9113 §8.1.1: where there can be no content, its length says what there would have been.
         if self.is_head or status == 204 or status == 304:
