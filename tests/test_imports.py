@@ -105,14 +105,3 @@ def test_importing_loads_nothing_that_only_some_need() -> None:
     code = "import sys, httpcore; print(*({'logging', 'inspect', 'dataclasses', 'ipaddress'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
-
-
-def test_imports_on_a_platform_without_what_linux_has() -> None:
-    code = """
-import select, socket
-for module, names in ((select, ["poll"]), (socket, ["AF_UNIX", "MSG_DONTWAIT", "SO_RCVTIMEO"])):
-    for name in [*names, *(n for n in vars(module) if n.startswith("TCP_KEEP"))]:
-        vars(module).pop(name, None)
-import httpcore._backends.addresses, httpcore._backends.asyncio, httpcore._backends.sync
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
