@@ -322,3 +322,61 @@ def test_counts_and_drains(colour: Colour, count: Any, error: type[Exception]) -
                 await client.close(drain=NAN)
 
     colour.run(main)
+
+
+BAD_REQUESTS: list[tuple[bytes, bytes, list[tuple[bytes, bytes]]]] = [
+    (b"G T", b"/", FIELDS),
+    (b"GET", b"/ x", FIELDS),
+    (b"GET", b"", FIELDS),
+    (b"GET", b"/", []),
+    (b"GET", b"/", [*FIELDS, (b"X Y", b"z")]),
+    (b"GET", b"/", [*FIELDS, (b"X", b"y\r\nZ: z")]),
+    (b"GET", b"/", [*SIZED, (b"Transfer-Encoding", b"chunked")]),
+]
+
+
+@pytest.mark.parametrize(("method", "target", "headers"), BAD_REQUESTS)
+def test_no_connection_is_opened_for_a_bad_request(
+    colour: Colour, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]
+) -> None:
+    async def main() -> None:
+        with Server(serve) as server:
+            async with colour.client(max_connections=1) as client:
+                with pytest.raises(httpcore.LocalProtocolError) as caught:
+                    await client.send(server.url(target), method, headers)
+                assert not caught.value.request_sent
+                assert client.pool.statistics()["connections"] == 0
+                assert await client.get(server.url(b"/next")) == b"/next"
+            assert server.accepted == 1
+
+    colour.run(main)
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536, 10**30])
+def test_ports_that_are_none(colour: Colour, port: int) -> None:
+    """It is us who cannot connect, with or without somebody on the way."""
+
+    async def main() -> None:
+        with Server(serve) as server:
+            url = (b"http", b"127.0.0.1", port, b"/")
+            async with colour.client() as client:
+                with pytest.raises(httpcore.ConnectError, match="is not a port"):
+                    await client.send(url)
+            for scheme in (b"http", b"socks5"):
+                async with colour.proxy((scheme, *server.url()[1:])) as client:
+                    with pytest.raises(httpcore.ConnectError, match="is not a port"):
+                        await client.send(url)
+            assert server.accepted == 0
+
+    colour.run(main)
+
+
+def test_brackets_around_an_address_make_no_difference(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(serve, address="::1") as server:
+            async with colour.client() as client:
+                for host in (b"::1", b"[::1]", b"::1"):
+                    assert await client.get((b"http", host, server.port, b"/a")) == b"/a"
+                assert await client.info() == {f"http://[::1]:{server.port}": ["HTTP/1.1, IDLE"]}
+
+    colour.run(main)

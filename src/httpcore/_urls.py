@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ._connections.routes import Hop, Route
-from ._exceptions import LocalProtocolError, UnsupportedProtocol
+from ._exceptions import ConnectError, LocalProtocolError, UnsupportedProtocol
 from ._protocols.fields import quote
 from ._types import URL
 
@@ -42,10 +42,11 @@ def check_url(url: URL) -> URL:
 def direct_route(scheme: bytes, host: bytes, port: int | None) -> Route:
     """The route to an origin without a proxy."""
     port = DEFAULT_PORTS[scheme] if port is None else port
+    name = decode_host(host)
     return Route(
-        key=(scheme, host, port),
+        key=(scheme, name, port),
         scheme=scheme,
-        host=decode_host(host),
+        host=name,
         port=port,
         authority=authority(scheme, host, port),
         is_tls=scheme == b"https",
@@ -57,6 +58,8 @@ def proxied_route(scheme: bytes, host: bytes, port: int | None, *, hop: Hop, is_
     route = direct_route(scheme, host, port)
     if is_misleading(host):
         raise LocalProtocolError(f"The host {host[:80]!r} would lead a proxy elsewhere.")
+    if not 0 < route.port < 65536:
+        raise ConnectError(f"Cannot connect to {route.host}: {route.port} is not a port.")
     route.hop = hop
     if is_forwarded:
         shown = bracketed(host) if port is None else b"%b:%d" % (bracketed(host), port)

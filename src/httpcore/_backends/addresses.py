@@ -31,6 +31,9 @@ Address = tuple[int, SockAddr]
 Resolver = Callable[[str, int], object]
 """`(host, port)` to an iterable of address strings, or of rows as `socket.getaddrinfo` returns them."""
 
+Describe = Callable[[], str]
+"""Names the limit that ran out, for an error's sentence."""
+
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside the one that has not answered (RFC 8305 §5)."""
 
@@ -116,7 +119,7 @@ async def look_up(
     *,
     local_address: str | None,
     deadline: float | None,
-    limit: float | None,
+    limit: Describe,
     resolver: Resolver | None,
     cache: AddressCache,
 ) -> list[Address]:
@@ -185,7 +188,7 @@ async def _ask_system(
     port: int,
     family: int,
     deadline: float | None,
-    limit: float | None,
+    limit: Describe,
     cache: AddressCache,
 ) -> list[Address]:
     key = (host, port, family)
@@ -208,7 +211,7 @@ async def _ask_system(
 
 
 async def _ask_resolver(
-    backend: Backend, resolver: Resolver, host: str, port: int, deadline: float | None, limit: float | None
+    backend: Backend, resolver: Resolver, host: str, port: int, deadline: float | None, limit: Describe
 ) -> list[Address]:
     """The caller's own resolver: in the task if it is async, else in a thread, as the system's."""
     # Loading it costs more than all else that is imported for a first request.
@@ -267,7 +270,7 @@ async def dial(
     socket_options: Sequence[SocketOption],
     tcp_keepalive: bool,
     deadline: float | None,
-    limit: float | None,
+    limit: Describe,
 ) -> socket.socket:
     """Connect to the first of `addresses` that answers; the socket is connected and non-blocking."""
     race = Race(
@@ -422,7 +425,7 @@ async def dial_unix(
     *,
     socket_options: Sequence[SocketOption],
     deadline: float | None,
-    limit: float | None,
+    limit: Describe,
 ) -> socket.socket:
     """Connect to a Unix socket. A full queue (EAGAIN) is tried again until the deadline."""
     if not hasattr(socket, "AF_UNIX"):
@@ -441,12 +444,12 @@ async def dial_unix(
         except BlockingIOError:
             pass
         except (OSError, ValueError) as exc:
-            raise ConnectError(f"Connecting to the Unix socket {path!r} failed: {exc}.") from exc
+            raise ConnectError(f"Connecting to the Unix socket {path[:120]!r} failed: {exc}.") from exc
         finally:
             if sock is not None:
                 sock.close()
         if deadline is not None and monotonic() + pause > deadline:
-            raise _too_late(f"Connecting to the Unix socket {path!r}", limit)
+            raise _too_late(f"Connecting to the Unix socket {path[:120]!r}", limit)
         await backend.sleep(pause)
         pause = min(pause * 2, 0.05)
 
@@ -459,9 +462,8 @@ def _met_itself(sock: socket.socket) -> bool:
         return False
 
 
-def _too_late(what: str, limit: float | None) -> ConnectTimeout:
-    allowed = "was allowed for the exchange" if limit is None else f"{limit} s"
-    return ConnectTimeout(f"{what} took longer than {allowed}.")
+def _too_late(what: str, limit: Describe) -> ConnectTimeout:
+    return ConnectTimeout(f"{what} took longer than {limit()}.")
 
 
 def _name(host: str, address: Address) -> str:

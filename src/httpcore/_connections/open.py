@@ -217,10 +217,13 @@ class Attempt:
             connector._uds,
             socket_options=connector._socket_options,
             deadline=self._deadline,
-            limit=self._timeouts.connect,
+            limit=self._describe_limit,
         )
         self._stream = await self._backend.adopt(sock)
         return self._stream
+
+    def _describe_limit(self) -> str:
+        return self._timeouts.describe(self._timeouts.connect)
 
     async def _look_up(self, host: str, port: int) -> list[Address]:
         connector = self._connector
@@ -230,7 +233,7 @@ class Attempt:
             port,
             local_address=connector._local_address,
             deadline=self._deadline,
-            limit=self._timeouts.connect,
+            limit=self._describe_limit,
             resolver=connector._resolver,
             cache=connector._addresses,
         )
@@ -245,7 +248,7 @@ class Attempt:
             socket_options=connector._socket_options,
             tcp_keepalive=connector._tcp_keepalive,
             deadline=self._deadline,
-            limit=self._timeouts.connect,
+            limit=self._describe_limit,
         )
         self._stream = await self._backend.adopt(sock)
         return self._stream

@@ -6,6 +6,8 @@ import enum
 from collections.abc import Coroutine
 from typing import Protocol
 
+from .._protocols.http11 import encode_fields
+from .._protocols.requests import check_request_line
 from .._types import HeaderFields
 from .routes import Route
 from .timeouts import Timeouts
@@ -106,6 +108,12 @@ class Request:
         self.body = body
         self.timeouts = timeouts
         self.trace = trace
+
+    def check(self, *, may_be_http2: bool) -> None:
+        """Raise now what would be raised once there is a connection: none has to be opened for it."""
+        check_request_line(self.method, self.target)
+        if not may_be_http2:
+            encode_fields(self.headers)
 
 
 class Fate(enum.Enum):

@@ -11,9 +11,10 @@ from time import monotonic
 
 
 class Timeouts:
-    """Seconds for each phase, `None` for no limit; `total` is the deadline of the whole exchange."""
+    """Seconds for each phase, `None` for no limit; `total` is the deadline of the whole exchange, which
+    `total_seconds` led to."""
 
-    __slots__ = ("connect", "pool", "read", "total", "write")
+    __slots__ = ("connect", "pool", "read", "total", "total_seconds", "write")
 
     def __init__(
         self,
@@ -21,13 +22,14 @@ class Timeouts:
         connect: float | None = None,
         read: float | None = None,
         write: float | None = None,
-        total: float | None = None,
+        total_seconds: float | None = None,
     ) -> None:
         self.pool = pool
         self.connect = connect
         self.read = read
         self.write = write
-        self.total = total
+        self.total = None if total_seconds is None else monotonic() + total_seconds
+        self.total_seconds = total_seconds
 
     def deadline(self, seconds: float | None) -> float | None:
         """The moment at which a phase that begins now, and may take `seconds`, is cut."""
@@ -39,7 +41,7 @@ class Timeouts:
     def describe(self, seconds: float | None) -> str:
         """The limit that ran out, for an error's sentence."""
         if self.total is not None and monotonic() >= self.total:
-            return "the total time allowed for the exchange"
+            return f"the total time of {self.total_seconds} s"
         return f"{seconds} s"
 
 
@@ -65,7 +67,7 @@ def read_timeouts(limits: object) -> Timeouts:
         _seconds(limits, "connect"),
         _seconds(limits, "read"),
         _seconds(limits, "write"),
-        None if total is None else monotonic() + total,
+        total,
     )
     if total is None:
         _last = (dict(limits), parsed)

@@ -134,6 +134,7 @@ class Pool:
                 connection = self._try_connect(claim, request.route, is_again=has_met_dead)
                 if connection is None:
                     was_reused = False
+                    request.check(may_be_http2=self._may_share(request.route))
                     connection = await self._connect(claim, request.route, request.timeouts, request.trace)
                     assert claim.place is not None
                     was_reused = claim.place.uses > 1
