@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from time import monotonic
 
 import pytest
@@ -39,6 +40,34 @@ async def _read(
 def test_a_body_cut_short_is_an_error(colour: Colour) -> None:
     data = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345"
     assert isinstance(colour.run(_read, colour, data), httpcore.RemoteProtocolError)
+
+
+@row("TCP-06", "H1B-10")
+def test_a_reset_that_the_upload_meets_first(colour: Colour) -> None:
+    """The kernel tells the sender of it, and shows the receiver an end: no body that ends with the connection."""
+    is_reset = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\n12345")
+        peer.server.hold()
+        peer.reset()
+        is_reset.set()
+
+    async def main() -> None:
+        size = 16 * 1024 * 1024
+        headers = [(b"Host", b"h"), (b"Content-Length", b"%d" % size)]
+        body = httpcore.PlainByteStream(bytes(size))
+        with Server(script) as server:
+            async with colour.client() as client:
+                response = await client.send(server.url(), b"PUT", headers, body)
+                server.release.set()
+                assert is_reset.wait(TIMEOUT)
+                with pytest.raises(httpcore.NetworkError):
+                    await response.read()
+                assert await client.states() == []
+
+    colour.run(main)
 
 
 @row("TCP-06", "H1B-10")
