@@ -6,7 +6,7 @@ import gc
 import hashlib
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from time import monotonic
 
 import anyio
@@ -674,5 +674,34 @@ def test_extra_info(wire: Wire) -> None:
         await wire.colour.pause()
         assert stream.get_extra_info("client_addr") is None
         assert stream.get_extra_info("server_addr") is None
+
+    wire.run(body)
+
+
+@pytest.mark.parametrize("deadline", [1e10, 1e300])
+def test_a_deadline_that_nobody_lives_to_see(wire: Wire, deadline: float) -> None:
+    async def body(stream: Stream, peer: Peer, backend: Backend) -> None:
+        for wait in (
+            lambda: stream.wait(True, False, deadline),
+            lambda: stream.wait(True, True, deadline),
+            lambda: stream.listen(deadline),
+        ):
+
+            async def receive_one(wait: Callable[[], Coroutine[object, object, bool]] = wait) -> None:
+                while (data := stream.try_receive(1)) is None:
+                    assert await wait()
+                    await backend.checkpoint()
+                assert data == b"x"
+
+            async def send() -> None:
+                await wire.colour.pause()
+                peer.send(b"x")
+
+            await wire.colour.gather(receive_one, send)
+        parker = backend.create_parker()
+        thread = threading.Thread(target=parker.unpark)
+        thread.start()
+        assert await parker.park(deadline)
+        thread.join()
 
     wire.run(body)
