@@ -12,7 +12,9 @@ import httpcore
 
 from ..colours import TIMEOUT, Colour
 from ..peers.bottomless import PIECE, BottomlessBackend
-from ..peers.scripted import Peer, Server, first_then_serve, respond
+from ..peers.http2 import http2
+from ..peers.http2 import serve as serve_http2
+from ..peers.scripted import Peer, Server, first_then_serve, respond, serve
 from .rows import row
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -316,6 +318,28 @@ def test_a_body_that_raises(colour: Colour) -> None:
                     assert caught.value is error
                 assert closed == [True, True]
                 assert await client.get(server.url(b"/next")) == b"/next"
+
+    colour.run(main)
+
+
+@pytest.mark.parametrize("is_http2", [False, True])
+def test_a_body_that_raises_an_error_of_ours(colour: Colour, is_http2: bool) -> None:
+    """As one does that comes from another response. No second attempt takes what is left of it for the whole."""
+
+    async def main() -> None:
+        script, options = (http2(serve_http2), {"http1": False, "http2": True}) if is_http2 else (serve, {})
+        with Server(script) as server:
+            async with colour.client(**options) as client:
+                assert await client.get(server.url(b"/first")) == b"/first"
+                fields = [(b"Host", b"h"), (b"Transfer-Encoding", b"chunked")]
+                for error in (httpcore.ReadError("upstream"), httpcore.RemoteProtocolError("upstream")):
+                    closed: list[bool] = []
+                    body = colour.stream([b"half", error], closed)
+                    with pytest.raises(type(error), match=r"^upstream$") as caught:
+                        await client.send(server.url(b"/upload"), b"PUT", fields, body)
+                    assert caught.value is error
+                    assert closed == [True]
+                    assert await client.get(server.url(b"/next")) == b"/next"
 
     colour.run(main)
 

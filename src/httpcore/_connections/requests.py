@@ -62,7 +62,12 @@ class RequestBody:
             return kept[self._position - 1]
         if self._is_exhausted or self._source is None:
             return b""
-        chunk = await self._source.next_chunk()
+        try:
+            chunk = await self._source.next_chunk()
+        except BaseException:
+            # Not even if it is an error as we raise them: a source that has failed may end when asked again.
+            self._kept = None
+            raise
         if not chunk:
             self._is_exhausted = True
         elif kept is not None:
