@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import inf
 from time import monotonic
 
-from .._backends.base import Backend
+from ..._backends.base import Backend
 from .signals import Signal
 
 PAUSE = 0.005

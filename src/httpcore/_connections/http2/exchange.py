@@ -10,17 +10,17 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from .._exceptions import LocalProtocolError, ReadError, ReadTimeout, WriteError, WriteTimeout
-from .._protocols import http2
-from .._types import Buffer, Headers
-from .errors import mark_sent
-from .exchanges import COMPLETE, CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, OPEN, Exchange, Stage
-from .requests import Claim, Fate, Request, Response
+from ..._exceptions import LocalProtocolError, ReadError, ReadTimeout, WriteError, WriteTimeout
+from ..._protocols import http2
+from ..._types import Buffer, Headers
+from ..errors import mark_sent
+from ..exchanges import COMPLETE, CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, OPEN, Exchange, Stage
+from ..requests import Claim, Fate, Request, Response
+from ..trace import Info, Trace
 from .signals import Signal
-from .trace import Info, Trace
 
 if TYPE_CHECKING:
-    from .http2 import HTTP2Connection
+    from .connection import HTTP2Connection
 
 CREDIT_SIZE = 64 * 1024
 """Bytes that the caller takes before the engine is told: what is kept back is a sixteenth of a window."""

@@ -28,14 +28,14 @@ from threading import Lock
 from time import monotonic
 from typing import TypeVar
 
-from .._backends.base import Backend, Parker, Stream
-from .._exceptions import ConnectError, LocalProtocolError, ReadError, ReadTimeout, WriteError
-from .._forks import mind_forks
-from .._protocols import http2
-from .._types import Buffer
+from ..._backends.base import Backend, Parker, Stream
+from ..._exceptions import ConnectError, LocalProtocolError, ReadError, ReadTimeout, WriteError
+from ..._forks import mind_forks
+from ..._protocols import http2
+from ..._types import Buffer
+from ..requests import NOBODY, Claim, Keeper, Request, Response
 from .alarm import Alarm
-from .http2_exchanges import HTTP2Exchange
-from .requests import NOBODY, Claim, Keeper, Request, Response
+from .exchange import HTTP2Exchange
 from .signals import Signal
 from .silence import Silence, Verdict
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from time import monotonic
 
 from httpcore._backends.sync import SyncBackend
-from httpcore._connections.alarm import Alarm
-from httpcore._connections.signals import Signal
+from httpcore._connections.http2.alarm import Alarm
+from httpcore._connections.http2.signals import Signal
 
 
 class Loop(SyncBackend):

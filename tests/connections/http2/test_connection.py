@@ -10,13 +10,13 @@ import pytest
 
 import httpcore
 from httpcore._connections.http2 import HTTP2Connection
-from httpcore._connections.signals import Signal
+from httpcore._connections.http2.signals import Signal
 
-from ..colours import Client, Colour
-from ..peers.certificates import client_context
-from ..peers.http2 import Code, HTTP2Peer, Stream, first_then_serve, h2_context, http2, serve
-from ..peers.referee import Setting
-from ..peers.scripted import Peer, Server
+from ...colours import Client, Colour
+from ...peers.certificates import client_context
+from ...peers.http2 import Code, HTTP2Peer, Stream, first_then_serve, h2_context, http2, serve
+from ...peers.referee import Setting
+from ...peers.scripted import Peer, Server
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

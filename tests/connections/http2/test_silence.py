@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from httpcore._connections.silence import Silence, Verdict
+from httpcore._connections.http2.silence import Silence, Verdict
 
 
 def test_silence_is_broken_when_the_interval_is_over() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._backends.base import Parker
+from ..._backends.base import Parker
 
 
 class Signal:
