@@ -266,16 +266,21 @@ class AsyncioStream(asyncio.BufferedProtocol):
         return self._transport is None or self._transport.is_closing()
 
     def _abort_here(self) -> None:
-        # A thread that asked for it may not have come to say so, and who is woken must not see an end.
-        self._is_aborted = True
-        self._cancel_timer()
-        self._watcher = None
-        self._buffer = self._pieces = None
-        for waiter in (self._reader, self._writer):
-            if waiter is not None and not waiter.done():
-                waiter.set_result(True)
-        if self._transport is not None:
-            self._transport.abort()
+        try:
+            # A thread that asked for it may not have come to say so, and who is woken must not see an end.
+            self._is_aborted = True
+            self._cancel_timer()
+            self._watcher = None
+            self._buffer = self._pieces = None
+            for waiter in (self._reader, self._writer):
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(True)
+            if self._transport is not None:
+                self._transport.abort()
+        except BaseException:
+            # Interrupted: it can be repeated.
+            self._is_aborted = False
+            raise
 
     def forget_parent(self) -> None:
         self._is_aborted = True
