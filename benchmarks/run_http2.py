@@ -71,7 +71,7 @@ class Figures(NamedTuple):
     cpu: float
     clock: float
     peak: float
-    """KiB by which the peak of memory grew in the round."""
+    """KiB by which the peak of memory grew in the round. Shown is that of the first, with what it loads."""
 
 
 class Client:
@@ -134,13 +134,18 @@ def run_scenario(scenario: Scenario, origin: str, cafile: str, rounds: int, shar
         count = max(scenario.concurrency, int(count * share))
     clients = [Client(name, scenario, url, cafile) for name in scenario.clients]
     found: dict[str, list[Figures]] = {name: [] for name in scenario.clients}
+    peaks: dict[str, float] = {}
     ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in scenario.clients}
     for number in range(rounds + 1):
         base: Figures | None = None
         for client in clients:
             some = int(count * SLOW.get(client.name, 1.0))
             figures = client.measure(max(some, scenario.concurrency))
-            if figures is None or number == 0:
+            if figures is None:
+                continue
+            if number == 0:
+                # Later rounds find the memory there.
+                peaks[client.name] = figures.peak
                 continue
             base = base or figures
             found[client.name].append(figures)
@@ -156,7 +161,8 @@ def run_scenario(scenario: Scenario, origin: str, cafile: str, rounds: int, shar
         }
         shown = client.failure
         if found[client.name] and not client.failure:
-            cpu, clock, peak = (median(column) for column in zip(*found[client.name], strict=True))
+            cpu, clock, _ = (median(column) for column in zip(*found[client.name], strict=True))
+            peak = peaks[client.name]
             to_cpu, to_clock = (median(column) for column in zip(*ratios[client.name], strict=True))
             row |= {
                 "cpu": cpu,
