@@ -10,6 +10,7 @@ the runner throws it away. Every client makes sure that it was HTTP/2 that it sp
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import sys
 import time
@@ -106,6 +107,12 @@ async def ours_async(job: Job):
         assert opened <= job.connections, opened
 
     return run
+
+
+async def ours_gc_off_async(job: Job):
+    """What is not ours: the garbage collector walks over all that is alive, again and again."""
+    gc.disable()
+    return await ours_async(job)
 
 
 # The peers.

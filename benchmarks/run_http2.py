@@ -59,9 +59,11 @@ SCENARIOS = [
     Scenario("sync, 1", "sync", "small", ["httpcore2", "ours", "pycurl", "pyreqwest", "niquests"]),
     Scenario("sync, 100 MiB down", "sync", "download", ["pycurl", "ours", "httpcore2", "niquests"], count=1),
     Scenario("asyncio, 100 MiB down", "asyncio", "download", ["pycurl", "ours", "httpcore2"], count=1),
-    Scenario("asyncio, 100 in flight", "asyncio", "small", ["ours"], 100, 10, count=10_000),
-    Scenario("asyncio, 1,000 in flight", "asyncio", "small", ["ours"], 1000, 10, count=10_000),
-    Scenario("asyncio, 10,000 in flight", "asyncio", "small", ["ours"], 10_000, 10, count=10_000),
+    Scenario("asyncio, 100 in flight", "asyncio", "small", ["ours", "ours_gc_off"], 100, 10, count=10_000),
+    Scenario("asyncio, 1,000 in flight", "asyncio", "small", ["ours", "ours_gc_off"], 1000, 10, count=10_000),
+    Scenario(
+        "asyncio, 10,000 in flight", "asyncio", "small", ["ours", "ours_gc_off"], 10_000, 10, count=10_000
+    ),
 ]
 
 
@@ -79,7 +81,7 @@ class Client:
 
     def __init__(self, name: str, scenario: Scenario, url: str, cafile: str) -> None:
         self.name = name
-        python = sys.executable if name == "ours" else str(PEERS / "bin" / "python")
+        python = sys.executable if name.startswith("ours") else str(PEERS / "bin" / "python")
         script = str(ROOT / "benchmarks" / "clients_http2.py")
         limits = [str(scenario.concurrency), str(scenario.connections)]
         self.process = subprocess.Popen(
@@ -176,7 +178,7 @@ def run_scenario(scenario: Scenario, origin: str, cafile: str, rounds: int, shar
                 f"   memory {peak:7.0f} KiB"
             )
         rows.append(row)
-        print(f"{scenario.title:<31} {client.name:<10} {shown}", flush=True)
+        print(f"{scenario.title:<31} {client.name:<11} {shown}", flush=True)
     return rows
 
 
