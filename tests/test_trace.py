@@ -216,6 +216,33 @@ def test_a_hook_that_raises(colour: Colour, is_http2: bool) -> None:
     colour.run(main)
 
 
+def test_a_hook_that_raises_an_error_of_ours(colour: Colour) -> None:
+    """Nothing is sent, nor tried, again for it."""
+
+    async def main() -> None:
+        with Server(serve) as server:
+            async with colour.client(retries=1) as client:
+                for phase in ("connection.connect_tcp.failed", "http11.receive_response_headers.started"):
+                    error = (
+                        httpcore.ConnectError("mine") if "connect" in phase else httpcore.ReadError("mine")
+                    )
+                    names: list[str] = []
+
+                    def hook(name: str, info: object) -> None:
+                        names.append(name)
+                        if name == phase:
+                            raise error
+
+                    url = (b"http", b"127.0.0.1", 1, b"/") if "connect" in phase else server.url()
+                    assert await client.get(server.url()) == b"/"
+                    with pytest.raises(type(error), match=r"^mine$") as caught:
+                        await client.send(url, trace=hook)
+                    assert caught.value is error
+                    assert names.count(phase) == 1
+
+    colour.run(main)
+
+
 @pytest.mark.parametrize("name", ASYNC_NAMES)
 def test_an_async_hook_is_awaited(name: str) -> None:
     colour = Colour(name)

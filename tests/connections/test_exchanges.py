@@ -8,7 +8,7 @@ import httpcore
 
 from ..colours import Colour, Response
 from ..peers.http2 import HTTP2Peer, Stream, http2
-from ..peers.scripted import Peer, Server
+from ..peers.scripted import Peer, Script, Server
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -91,5 +91,32 @@ def test_closing_what_another_one_reads(colour: Colour, version: str) -> None:
                 figures = client.pool.statistics()
                 assert figures["connections"] == figures["idle"]
                 server.release.set()
+
+    colour.run(main)
+
+
+def _reset(peer: Peer) -> None:
+    peer.recv_request()
+    peer.reset()
+
+
+@pytest.mark.parametrize(
+    ("script", "what"),
+    [
+        (lambda peer: peer.recv_request(), "without sending a response"),
+        (_reset, "reset by peer"),
+        (lambda peer: (peer.recv_request(), peer.send(b"junk\r\n\r\n")), "does not speak HTTP"),
+        (lambda peer: (peer.recv_request(), peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")), "5 bytes"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_peer_once(colour: Colour, script: Script, what: str) -> None:
+    async def main() -> None:
+        with Server(script) as server:
+            async with colour.client() as client:
+                with pytest.raises((httpcore.ReadError, httpcore.RemoteProtocolError), match=what) as caught:
+                    response = await client.send(server.url())
+                    await response.read()
+                assert str(caught.value).count(f"127.0.0.1:{server.port}") == 1
+                assert str(caught.value).endswith(".")
 
     colour.run(main)

@@ -7,7 +7,7 @@ import warnings
 
 from .._exceptions import ReadError, ReadTimeout, WriteTimeout
 from .._types import Headers
-from .errors import mark_sent
+from .errors import mark_sent, name_peer
 from .requests import Claim, Request
 from .trace import Info
 
@@ -87,7 +87,7 @@ class Exchange:
         except BaseException as exc:
             self.fail(exc)
             # Also where another task has closed it meanwhile, so that there is nothing left to fail.
-            mark_sent(exc, True)
+            self._describe(exc, is_sent=True)
             if self._request.trace is not None:
                 await self._request.trace.emit(
                     f"{self.name}.receive_response_body.failed", {"exception": exc}
@@ -109,6 +109,12 @@ class Exchange:
 
     def _drop(self, *, foreign: bool = False) -> None:
         raise NotImplementedError
+
+    def _describe(self, exc: BaseException, *, is_sent: bool) -> None:
+        """Complete an error of ours by what only the exchange knows."""
+        if not self._request.has_callers_failure:
+            mark_sent(exc, is_sent)
+            name_peer(exc, self._peer)
 
     def _has_completed(self) -> bool:
         return self._stage is COMPLETE

@@ -19,7 +19,6 @@ from .._backends.base import Stream
 from .._exceptions import ReadError, ReadTimeout, RemoteProtocolError, WriteError, WriteTimeout
 from .._protocols.http11 import Engine, ResponseHead
 from .._types import Buffer, Headers
-from .errors import mark_sent
 from .exchanges import COMPLETE, CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, OPEN, Exchange, Stage
 from .requests import NOBODY, Claim, Fate, Keeper, Request, Response
 from .trace import Info, Trace
@@ -412,7 +411,7 @@ class HTTP11Exchange(Exchange):
         if self._stage is not OPEN:
             return
         is_sent = self._is_sent or (self._upload is not None and self._upload.is_sent)
-        mark_sent(exc, is_sent)
+        self._describe(exc, is_sent=is_sent)
         if (
             isinstance(exc, (ReadError, WriteError, RemoteProtocolError))
             and not self._engine.response_started

@@ -87,7 +87,8 @@ class Connector:
                 cause = exc.__cause__ if isinstance(exc, ProxyError) else exc
                 is_worth_it = isinstance(cause, (ConnectError, ConnectTimeout))
                 is_over = timeouts.total is not None and monotonic() >= timeouts.total
-                if attempt >= self._retries or is_over or not is_worth_it:
+                is_ours = trace is None or not trace.has_failed
+                if attempt >= self._retries or is_over or not is_worth_it or not is_ours:
                     raise
             attempt += 1
             await self._back_off(attempt, backend, timeouts, trace)

@@ -34,7 +34,16 @@ class RequestBody:
     sent any number of times. Otherwise the first pieces are kept for a replay.
     """
 
-    __slots__ = ("_is_closed", "_is_exhausted", "_kept", "_kept_size", "_position", "_source", "content")
+    __slots__ = (
+        "_is_closed",
+        "_is_exhausted",
+        "_kept",
+        "_kept_size",
+        "_position",
+        "_source",
+        "content",
+        "has_failed",
+    )
 
     def __init__(self, *, content: bytes | None = None, source: Source | None = None) -> None:
         self.content = content
@@ -44,11 +53,12 @@ class RequestBody:
         self._position = 0
         self._is_exhausted = source is None
         self._is_closed = source is None
+        self.has_failed = False
 
     @property
     def can_be_replayed(self) -> bool:
         """Whether all that was taken is still at hand."""
-        return self._kept is not None
+        return self._kept is not None and not self.has_failed
 
     def rewind(self) -> None:
         """Begin again, for a replay."""
@@ -66,7 +76,7 @@ class RequestBody:
             chunk = await self._source.next_chunk()
         except BaseException:
             # Not even if it is an error as we raise them: a source that has failed may end when asked again.
-            self._kept = None
+            self.has_failed = True
             raise
         if not chunk:
             self._is_exhausted = True
@@ -113,6 +123,12 @@ class Request:
         self.body = body
         self.timeouts = timeouts
         self.trace = trace
+
+    @property
+    def has_callers_failure(self) -> bool:
+        """Whether it failed in the caller's own code, with an error that may look like one of ours."""
+        body, trace = self.body, self.trace
+        return (body is not None and body.has_failed) or (trace is not None and trace.has_failed)
 
     def check(self, *, may_be_http2: bool) -> None:
         """Raise now what would be raised once there is a connection: none has to be opened for it."""

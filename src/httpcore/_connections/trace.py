@@ -16,17 +16,23 @@ Info = dict[str, object]
 
 
 class Trace:
-    __slots__ = ("hook",)
+    __slots__ = ("has_failed", "hook")
 
     def __init__(self, hook: object) -> None:
         if not callable(hook):
             raise TypeError(f"ext['trace'] must be callable, not {type(hook).__name__}.")
         self.hook: Callable[[str, Info], object] = hook
+        # What the hook raised is the caller's, whatever it looks like.
+        self.has_failed = False
 
     async def emit(self, name: str, info: Info) -> None:
-        result = self.hook(name, info)
-        if isinstance(result, Awaitable):
-            await result
+        try:
+            result = self.hook(name, info)
+            if isinstance(result, Awaitable):
+                await result
+        except BaseException:
+            self.has_failed = True
+            raise
 
     async def run(self, name: str, info: Info, phase: Callable[..., Awaitable[T]], *arguments: object) -> T:
         """Await `phase(*arguments)`, and tell the hook about it."""

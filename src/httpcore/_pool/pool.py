@@ -160,7 +160,7 @@ class Pool:
     def _may_replay(self, request: Request, fate: Fate) -> bool:
         if fate is Fate.UNBEGUN:
             return True
-        if not self._replay or fate is Fate.UNKNOWN:
+        if not self._replay or fate is Fate.UNKNOWN or request.has_callers_failure:
             return False
         if request.body is not None and not request.body.can_be_replayed:
             return False

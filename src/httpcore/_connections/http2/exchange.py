@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from ..._exceptions import LocalProtocolError, ReadError, ReadTimeout, WriteError, WriteTimeout
 from ..._protocols import http2
 from ..._types import Buffer, Headers
-from ..errors import mark_sent
 from ..exchanges import COMPLETE, CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, OPEN, Exchange, Stage
 from ..requests import Claim, Fate, Request, Response
 from ..trace import Info, Trace
@@ -375,7 +374,7 @@ class HTTP2Exchange(Exchange):
         connection = self._connection
         stream = self._stream
         is_sent = stream is not None and connection.sent_count > self._mark
-        mark_sent(exc, is_sent)
+        self._describe(exc, is_sent=is_sent)
         if stream is not None and stream.error is not None:
             if stream.is_refused:
                 self._claim.fate = Fate.REFUSED
