@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import httpcore
 
-from .colours import Colour
+from .colours import TIMEOUT, Colour
 from .peers.scripted import Peer, Server, serve
 
 
@@ -47,6 +49,35 @@ def test_opening_more_ahead_than_the_limit_allows(colour: Colour, limit: str) ->
                 await client.preconnect(server.url(), 5)
                 assert await response.read() == b"/a"
                 assert client.pool.statistics()["waiting"] == 0
+
+    colour.run(main)
+
+
+def test_what_is_not_connected_yet(colour: Colour) -> None:
+    """It is shown, and counted, where it will lead; the default port is left out."""
+
+    async def main() -> None:
+        is_seen = threading.Event()
+
+        def resolve(host: str, port: int) -> list[str]:
+            is_seen.wait(TIMEOUT)
+            return []
+
+        async with colour.client(resolver=resolve) as client:
+
+            async def send() -> None:
+                with pytest.raises(httpcore.ConnectError, match="has no address"):
+                    await client.send((b"https", b"origin.example", 443, b"/"))
+
+            async def look() -> None:
+                while not (info := await client.info()):
+                    await colour.pause()
+                assert info == {"https://origin.example": ["Not connected"]}
+                assert client.pool.statistics()["connecting"] == 1
+                is_seen.set()
+
+            await colour.gather(send, look)
+            assert await client.info() == {}
 
     colour.run(main)
 
