@@ -140,9 +140,17 @@ class Tracer:
 
     def _trace(self, frame: FrameType, event: str, _: object) -> Any:
         code = frame.f_code
-        # What a finaliser raises, Python drops.
-        if not code.co_filename.startswith(LIBRARY) or code.co_name in ("<module>", "__del__"):
+        if not code.co_filename.startswith(LIBRARY) or code.co_name == "<module>" or _is_finalising(frame):
             return None
         if event == "line" and whoever_runs(self._colour) == self._owner:
             self._tell((frame.f_code.co_filename, frame.f_lineno))
         return self._trace
+
+
+def _is_finalising(frame: FrameType | None) -> bool:
+    """Whether a finaliser of the library has called: what is raised there, Python drops."""
+    while frame is not None and frame.f_code.co_filename.startswith(LIBRARY):
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
