@@ -194,15 +194,21 @@ class Server:
         self.release.set()
         self._shut(self._listener)
         self._listener.close()
-        for peer in list(self.peers):
+        # Whoever is being accepted is a peer, too.
+        self._join(self._threads[0])
+        for peer in self.peers:
             self._shut(peer.sock)
         for thread in self._threads:
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
+            self._join(thread)
         for peer in self.peers:
             peer.sock.close()
         if exc is None and self.errors:
             raise self.errors[0]
+
+    @staticmethod
+    def _join(thread: threading.Thread) -> None:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
     @staticmethod
     def _shut(sock: socket.socket) -> None:
