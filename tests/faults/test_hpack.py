@@ -423,7 +423,8 @@ def test_given_up_between_encoding_and_sending(colour: Colour) -> None:
                         assert await response.read() == b"/%d" % i
 
                 async def later() -> None:
-                    has_begun.wait(5)
+                    while not has_begun.is_set():
+                        await colour.pause()
                     await colour.pause()
                     await given_up()
 
