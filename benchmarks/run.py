@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import resource
-import select
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import trustme
+from benchmarks.processes import Client, install
 from tests.interop.servers import NginxServer
 
 ROOT = Path(__file__).parents[1]
@@ -86,57 +86,12 @@ SCENARIOS = [
 """Ratios are to the first client of each."""
 
 
-class Client:
-    """A client process that answers with CPU seconds."""
-
-    def __init__(self, name: str, loop: str, scenario: str, concurrency: int, *arguments: str) -> None:
-        self.name = name
-        own = name.startswith(("floor", "ours"))
-        python = sys.executable if own else str(PEERS / "bin" / "python")
-        script = str(ROOT / "benchmarks" / "clients.py")
-        command = [python, script, name, loop, scenario, str(concurrency), *arguments]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {0}),
-        )
-        self.failure = ""
-
-    def measure(self, count: int) -> float | None:
-        if self.failure:
-            return None
-        try:
-            self.process.stdin.write(f"{count}\n")
-            self.process.stdin.flush()
-            ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
-            line = self.process.stdout.readline() if ready else ""
-        except OSError:
-            line = ""
-        if not line:
-            self.process.kill()
-            lines = self.process.stderr.read().strip().splitlines()
-            self.failure = lines[-1] if lines else f"no answer within {PATIENCE} s"
-            return None
-        return float(line) / count
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        self.process.stderr.close()
-
-
-def install_peers() -> None:
-    if not PEERS.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
-    for package in PACKAGES:
-        command = [str(PEERS / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", package]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            print(f"{package}: did not install")
+def start_client(name: str, loop: str, scenario: str, concurrency: int, *arguments: str) -> Client:
+    own = name.startswith(("floor", "ours"))
+    python = sys.executable if own else str(PEERS / "bin" / "python")
+    script = str(ROOT / "benchmarks" / "clients.py")
+    command = [python, script, name, loop, scenario, str(concurrency), *arguments]
+    return Client(name, command, patience=PATIENCE)
 
 
 def start_proxy(port: int) -> tuple[subprocess.Popen[str], str]:
@@ -157,15 +112,16 @@ def run_scenario(
     path = {"small": "/hello", "download": "/big", "upload": "/up/bench"}[what]
     url = f"https://localhost:{server.tls_port}{path}" if tls else f"http://127.0.0.1:{server.port}{path}"
     count = max(concurrency, int(count * share)) if what == "small" else count
-    clients = [Client(name, loop, what, concurrency, url, cafile, proxy_port) for name in names]
+    clients = [start_client(name, loop, what, concurrency, url, cafile, proxy_port) for name in names]
     figures: dict[str, list[float]] = {name: [] for name in names}
     ratios: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds + 1):
         base = None
         for client in clients:
-            seconds = client.measure(count)
-            if seconds is None or number == 0:
+            answer = client.measure(count)
+            if answer is None or number == 0:
                 continue
+            seconds = answer[0] / count
             base = seconds if client.name == names[0] else base
             figures[client.name].append(seconds)
             ratios[client.name].append(seconds / base if base else 0.0)
@@ -214,7 +170,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
     options = parser.parse_args()
     rounds, share = (3, 0.5) if options.quick else (options.rounds, 1.0)
-    install_peers()
+    install(PEERS, PACKAGES)
     # Four clients hold 2,000 connections each, and nginx their other ends.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard < 20000 else 20000, hard))

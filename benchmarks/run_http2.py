@@ -15,8 +15,6 @@ import argparse
 import json
 import os
 import platform
-import select
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +24,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import trustme
+from benchmarks.processes import Client, install
 from tests.interop.servers import Program, free_port, program, write_site
 
 ROOT = Path(__file__).parents[1]
@@ -76,57 +75,20 @@ class Figures(NamedTuple):
     """KiB by which the peak of memory grew in the round. Shown is that of the first, with what it loads."""
 
 
-class Client:
-    """A client process that answers with what a round took."""
-
-    def __init__(self, name: str, scenario: Scenario, url: str, cafile: str) -> None:
-        self.name = name
-        python = sys.executable if name.startswith("ours") else str(PEERS / "bin" / "python")
-        script = str(ROOT / "benchmarks" / "clients_http2.py")
-        limits = [str(scenario.concurrency), str(scenario.connections)]
-        self.process = subprocess.Popen(
-            [python, script, name, scenario.loop, scenario.what, *limits, url, cafile],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {0}),
-        )
-        self.failure = ""
-
-    def measure(self, count: int) -> Figures | None:
-        if self.failure:
-            return None
-        try:
-            self.process.stdin.write(f"{count}\n")
-            self.process.stdin.flush()
-            ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
-            line = self.process.stdout.readline() if ready else ""
-        except OSError:
-            line = ""
-        if not line:
-            self.process.kill()
-            lines = self.process.stderr.read().strip().splitlines()
-            self.failure = lines[-1] if lines else f"no answer within {PATIENCE} s"
-            return None
-        cpu, clock, peak = (float(word) for word in line.split())
-        return Figures(cpu / count, clock / count, peak)
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        self.process.stderr.close()
+def start_client(name: str, scenario: Scenario, url: str, cafile: str) -> Client:
+    python = sys.executable if name.startswith("ours") else str(PEERS / "bin" / "python")
+    script = str(ROOT / "benchmarks" / "clients_http2.py")
+    limits = [str(scenario.concurrency), str(scenario.connections)]
+    command = [python, script, name, scenario.loop, scenario.what, *limits, url, cafile]
+    return Client(name, command, patience=PATIENCE)
 
 
-def install_peers() -> None:
-    if not PEERS.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
-    for package in PACKAGES:
-        command = [str(PEERS / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", package]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            print(f"{package}: did not install")
+def measure(client: Client, count: int) -> Figures | None:
+    answer = client.measure(count)
+    if answer is None:
+        return None
+    cpu, clock, peak = answer
+    return Figures(cpu / count, clock / count, peak)
 
 
 def run_scenario(scenario: Scenario, origin: str, cafile: str, rounds: int, share: float) -> list[dict]:
@@ -134,7 +96,7 @@ def run_scenario(scenario: Scenario, origin: str, cafile: str, rounds: int, shar
     count = scenario.count
     if scenario.what == "small":
         count = max(scenario.concurrency, int(count * share))
-    clients = [Client(name, scenario, url, cafile) for name in scenario.clients]
+    clients = [start_client(name, scenario, url, cafile) for name in scenario.clients]
     found: dict[str, list[Figures]] = {name: [] for name in scenario.clients}
     peaks: dict[str, float] = {}
     ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in scenario.clients}
@@ -142,7 +104,7 @@ def run_scenario(scenario: Scenario, origin: str, cafile: str, rounds: int, shar
         base: Figures | None = None
         for client in clients:
             some = int(count * SLOW.get(client.name, 1.0))
-            figures = client.measure(max(some, scenario.concurrency))
+            figures = measure(client, max(some, scenario.concurrency))
             if figures is None:
                 continue
             if number == 0:
@@ -191,7 +153,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
     options = parser.parse_args()
     rounds, share = (3, 0.5) if options.quick else (options.rounds, 1.0)
-    install_peers()
+    install(PEERS, PACKAGES)
     authority = trustme.CA()
     rows: list[dict] = []
     with tempfile.TemporaryDirectory() as name:
