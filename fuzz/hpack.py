@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 
 from httpcore._protocols.hpack import Decoder, Encoder, FieldBlock, HPACKError
 
+from .mutations import Mutation, cut_off, delete_span, flip_bit, replace_byte
 from .trials import Failure
 
 Field = tuple[bytes, bytes]
@@ -47,37 +47,16 @@ WORDS = [
     b"\xbe" * 200, b"\x40\x00\x00" * 140, b"\x40\x01a\x7f\xe1\x1e" + b"x" * 4000, b"\x20" * 50,
 ]  # fmt: skip
 
-Mutation = Callable[[bytearray, random.Random], None]
-
 
 def insert_word(data: bytearray, generator: random.Random) -> None:
     place = generator.randint(0, len(data))
     data[place:place] = generator.choice(WORDS)
 
 
-def replace_byte(data: bytearray, generator: random.Random) -> None:
-    if data:
-        data[generator.randrange(len(data))] = generator.randrange(256)
-
-
-def flip_bit(data: bytearray, generator: random.Random) -> None:
-    if data:
-        data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
-
-
-def delete_span(data: bytearray, generator: random.Random) -> None:
-    place = generator.randint(0, len(data))
-    del data[place : place + generator.randint(1, 8)]
-
-
 def repeat_span(data: bytearray, generator: random.Random) -> None:
     place = generator.randint(0, len(data))
     span = data[place : place + generator.randint(1, 40)]
     data[place:place] = span * generator.choice((1, 1, 2, 5, 100))
-
-
-def cut_off(data: bytearray, generator: random.Random) -> None:
-    del data[generator.randint(0, len(data)) :]
 
 
 def put_in_front(data: bytearray, generator: random.Random) -> None:

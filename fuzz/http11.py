@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 from httpcore._exceptions import LocalProtocolError, RemoteProtocolError
 from httpcore._protocols.http11 import Engine, Limits
 
+from .mutations import Mutation, cut_off, delete_span, flip_bit, replace_byte
 from .trials import Failure
 
 SLOW = 1.0
@@ -62,37 +62,16 @@ WORDS = [
     b"X: 1\r\n" * 45, b"chunked", b"HTTP/1.1 100 x\r\n\r\n" * 17,
 ]  # fmt: skip
 
-Mutation = Callable[[bytearray, random.Random], None]
-
 
 def insert_word(data: bytearray, generator: random.Random) -> None:
     place = generator.randint(0, len(data))
     data[place:place] = generator.choice(WORDS)
 
 
-def replace_byte(data: bytearray, generator: random.Random) -> None:
-    if data:
-        data[generator.randrange(len(data))] = generator.randrange(256)
-
-
-def flip_bit(data: bytearray, generator: random.Random) -> None:
-    if data:
-        data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
-
-
-def delete_span(data: bytearray, generator: random.Random) -> None:
-    place = generator.randint(0, len(data))
-    del data[place : place + generator.randint(1, 8)]
-
-
 def repeat_span(data: bytearray, generator: random.Random) -> None:
     place = generator.randint(0, len(data))
     span = data[place : place + generator.randint(1, 40)]
     data[place:place] = span * generator.randint(1, 5)
-
-
-def cut_off(data: bytearray, generator: random.Random) -> None:
-    del data[generator.randint(0, len(data)) :]
 
 
 def swap_lines(data: bytearray, generator: random.Random) -> None:
