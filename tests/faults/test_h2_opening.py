@@ -177,6 +177,36 @@ def test_the_preface_cut_short(colour: Colour, way: str, moment: str) -> None:
     colour.run(main)
 
 
+@row("TCP-16")
+@pytest.mark.parametrize("way", ["close", "reset"])
+@pytest.mark.parametrize("moment", ["connection.connect_tcp.complete", "http2.send_connection_init.complete"])
+def test_the_connection_has_ended_before_its_next_step(colour: Colour, way: str, moment: str) -> None:
+    is_due, is_over = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        if peer.number > 0:
+            http2(serve_http2)(peer)
+            return
+        assert is_due.wait(10)
+        peer.reset() if way == "reset" else peer.close()
+        is_over.set()
+
+    def hook(name: str, _: object) -> None:
+        if name == moment:
+            is_due.set()
+            assert is_over.wait(10)
+
+    async def main() -> None:
+        with Server(script) as server:
+            async with prior(colour, max_connections=1) as client:
+                exc = await fails(client.send(server.url(), trace=hook))
+                assert isinstance(exc, httpcore.ConnectError), exc
+                assert client.pool.statistics()["connections"] == 0
+                assert await client.get(server.url(b"/next")) == b"/next"
+
+    colour.run(main)
+
+
 # TLS.
 
 

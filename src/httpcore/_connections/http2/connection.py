@@ -220,7 +220,12 @@ class HTTP2Connection:
         """
         self.signals.add(signal)
         opening = (fields, target, signal, content, ends)
-        with self._lock: opened = self._carry_out(self._open, *opening)  # fmt: skip  # noqa: E701
+        try:
+            with self._lock: opened = self._carry_out(self._open, *opening)  # fmt: skip  # noqa: E701
+        except WriteError:
+            # It may have ended before it had a keeper, who then hears of it now.
+            self._settle()
+            raise
         if self._mail or self._woken or self._write_error is not None or not self._engine.is_usable:
             self._settle()
         return opened
@@ -635,6 +640,8 @@ class HTTP2Connection:
             self._tell_keeper(self._standing)
 
     def _tell_keeper(self, standing: int) -> None:
+        if self.keeper is NOBODY:
+            return
         # Marked first, since the keeper may close the connection; what an interruption loses here is found
         # out by `is_ready`.
         self._known_standing = standing
