@@ -147,6 +147,20 @@ def test_windows_follow_the_initial_one() -> None:
     assert engine.send_room(send(engine, b"POST", ends=False)) == 110
 
 
+def test_a_lowered_initial_window_hides_no_room() -> None:
+    """Whatever opens and lowers windows in the same read, who has room in the end hears of it."""
+    engine = start([(WINDOW, 100)])
+    stream = send(engine, b"POST", ends=False)
+    assert engine.send_data(stream, bytes(150)) == 100
+    opening, lowering = window_update(stream.id, 50), settings([(WINDOW, 80)])
+    assert engine.feed(opening + lowering) == [stream]
+    assert engine.send_data(stream, bytes(50)) == 30
+    assert engine.feed(lowering + opening) == [stream]
+    assert engine.feed(settings([(WINDOW, 100)]) + lowering) == [stream]
+    # Nothing but lowered: nobody has more room than before.
+    assert engine.feed(settings([(WINDOW, 70)])) == []
+
+
 def test_an_initial_window_that_overflows_an_open_one() -> None:
     engine = start()
     stream = send(engine, b"POST", ends=False)

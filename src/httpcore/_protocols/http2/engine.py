@@ -718,7 +718,8 @@ class Engine:
                 raise Fault(
                     ErrorCode.FLOW_CONTROL_ERROR, f"SETTINGS that open a window of {stream.send_window} bytes"
                 )
-        self._is_window_open = change > 0
+        if change > 0:
+            self._is_window_open = True
 
     def _on_push(self, flags: int, stream_id: int, payload: bytes) -> None:
         raise Fault(ErrorCode.PROTOCOL_ERROR, "a PUSH_PROMISE frame, although push is disabled")
