@@ -219,7 +219,6 @@ class Run:
         elif choice == 5 and generator.random() < 0.1:
             engine.close()
         else:
-            engine.send_room(stream)
             self.sent += engine.take_output()
 
     def take(self, stream: Stream) -> None:

@@ -88,7 +88,7 @@ def test_of_duplicates_the_last_counts() -> None:
     engine = start([(STREAMS, 5), (STREAMS, 7), (WINDOW, 10), (WINDOW, 20)])
     assert engine.capacity == 7
     stream = send(engine, b"POST", ends=False)
-    assert engine.send_room(stream) == 20
+    assert stream.send_window == 20
 
 
 def test_capacity() -> None:
@@ -137,14 +137,13 @@ def test_windows_follow_the_initial_one() -> None:
     assert second.send_window == -50
     assert third.send_window == 50
     assert engine.send_data(first, bytes(10)) == 0
-    assert engine.send_room(first) == 0
     # Still not positive: no news.
     assert engine.feed(settings([(WINDOW, 80)])) == []
     assert engine.feed(settings([(WINDOW, 110)])) == [second, first]
-    assert engine.send_room(first) == 30
-    assert engine.send_room(second) == 10
-    assert engine.send_room(third) == 110
-    assert engine.send_room(send(engine, b"POST", ends=False)) == 110
+    assert first.send_window == 30
+    assert second.send_window == 10
+    assert third.send_window == 110
+    assert send(engine, b"POST", ends=False).send_window == 110
 
 
 def test_a_lowered_initial_window_hides_no_room() -> None:

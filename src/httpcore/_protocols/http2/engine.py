@@ -189,16 +189,6 @@ class Engine:
             self._output.put(split_block(stream_id, block, ends=ends, limit=self._peer.frame_size))
         return stream
 
-    def send_room(self, stream: Stream) -> int:
-        """Bytes of DATA that may be sent now. If it is none there will be news when it is some."""
-        if stream.is_sent or stream.id not in self.streams:
-            return 0
-        room = min(stream.send_window, self._send_window)
-        if room > 0:
-            return room
-        self._blocked.setdefault(stream.id, stream)
-        return 0
-
     def send_data(self, stream: Stream, data: Buffer, *, ends: bool = False) -> int:
         """Queue as much of the request's body as may be sent; return how much that is.
 
