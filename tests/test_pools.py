@@ -7,6 +7,8 @@ import threading
 import pytest
 
 import httpcore
+from httpcore._pool.pool import Claim
+from httpcore._urls import direct_route
 
 from .colours import TIMEOUT, Colour
 from .peers.scripted import Peer, Server, serve
@@ -155,3 +157,43 @@ def test_a_list_that_another_thread_has_emptied() -> None:
         pool._pool.ledger.doomed = Emptied()  # type: ignore[assignment]
         _, _, stream, _ = pool.request(b"GET", server.url(b"/a"), [(b"Host", b"h")])
         assert b"".join(stream) == b"/a"
+
+
+def test_a_second_grant_while_another_thread_is_at_the_first() -> None:
+    """Who was slow to cross off the first must not cross off the second with it, and leave it asleep."""
+
+    class Sleeper:
+        is_woken = False
+
+        def unpark(self, *, foreign: bool = False) -> None:
+            if not self.is_woken:
+                self.is_woken = True
+                self.meanwhile()
+
+        def meanwhile(self) -> None:
+            pass
+
+    with httpcore.SyncConnectionPool(max_connections=1) as interface:
+        pool = interface._pool
+        ledger = pool.ledger
+        route = direct_route(b"http", b"h", 80)
+        holder, sleeper = Claim(pool), Claim(pool)
+        first, second = Sleeper(), Sleeper()
+
+        def ask_again() -> None:
+            # A faster thread is done with the grant; who is woken finds the connection dead, and asks again.
+            pool._settle()
+            ledger.abandon(sleeper, 0.0)
+            ledger.request(holder, route.key, route, 0.0)
+            sleeper.parker = second  # type: ignore[assignment]
+            assert not ledger.request(sleeper, route.key, route, 0.0)
+            ledger.abandon(holder, 0.0)
+
+        first.meanwhile = ask_again  # type: ignore[method-assign]
+        ledger.request(holder, route.key, route, 0.0)
+        sleeper.parker = first  # type: ignore[assignment]
+        assert not ledger.request(sleeper, route.key, route, 0.0)
+        pool.post(ledger.abandon, holder)
+        assert first.is_woken
+        assert second.is_woken
+        sleeper.forget()

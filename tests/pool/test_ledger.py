@@ -36,7 +36,7 @@ class History(RuleBasedStateMachine):
     def settle(self) -> None:
         self.now += 1.0
         self.ledger.doomed.clear()
-        for ticket in self.ledger.granted:
+        for ticket in [grant.ticket for grant in self.ledger.granted]:
             assert not ticket.is_waiting
             self.waiting.remove(ticket)
             self.granted.append(ticket)
@@ -226,9 +226,9 @@ def steps_of_closing(waiters: int) -> int:
             assert ticket.place is not None
             ledger.remove(ticket.place, 0.0)
             ledger.abandon(ticket, 0.0)
-            for granted in ledger.granted:
-                assert granted.place is not None
-                ledger.opened(granted.place, "connection", capacity=1, now=0.0)
+            for grant in ledger.granted:
+                assert grant.ticket.place is not None
+                ledger.opened(grant.ticket.place, "connection", capacity=1, now=0.0)
             ledger.granted.clear()
     finally:
         sys.settrace(None)

@@ -2,7 +2,7 @@
 
 Nothing here waits, opens, closes or looks at a clock; `now` comes in as an argument. The caller holds the
 pool's lock around each operation, and afterwards acts on what the ledger decided: it closes the connections
-in `doomed` and wakes the tickets in `granted`.
+in `doomed` and wakes the tickets of the grants in `granted`.
 
 A *ticket* is one request on its way. A *place* is one connection, open or being opened::
 
@@ -131,6 +131,19 @@ class Ticket(Generic[C]):
         self.is_waiting = False
 
 
+class Grant(Generic[C]):
+    """Says that a ticket has to be woken, once.
+
+    A ticket that asks again may be granted a second place while a slow thread is still at the first grant,
+    which must not take the other for it when it crosses its own off.
+    """
+
+    __slots__ = ("ticket",)
+
+    def __init__(self, ticket: Ticket[C]) -> None:
+        self.ticket = ticket
+
+
 class Ledger(Generic[C]):
     def __init__(self, limits: Limits, *, may_share: Callable[[object], bool] = lambda route: False) -> None:
         self.limits = limits
@@ -144,7 +157,7 @@ class Ledger(Generic[C]):
         self.waiting: OrderedDict[Ticket[C], None] = OrderedDict()
         # Decisions for the caller to act on, outside the lock.
         self.doomed: list[C] = []
-        self.granted: list[Ticket[C]] = []
+        self.granted: list[Grant[C]] = []
         # Figures since the beginning.
         self.opened_count = 0
         self.granted_count = 0
@@ -499,7 +512,7 @@ class Ledger(Generic[C]):
 
     def _grant(self, ticket: Ticket[C], now: float) -> None:
         """Have a ticket woken that was just given its place."""
-        self.granted.append(ticket)
+        self.granted.append(Grant(ticket))
         self._dequeue(ticket)
         self.waited_count += 1
         self.waited_seconds += now - ticket.waiting_since
@@ -573,8 +586,8 @@ class Ledger(Generic[C]):
         for ticket in tickets:
             if ticket.place is not None and ticket in ticket.place.holders:
                 ticket.is_waiting = False
-                if ticket not in self.granted:
-                    self.granted.append(ticket)
+                if all(grant.ticket is not ticket for grant in self.granted):
+                    self.granted.append(Grant(ticket))
             elif ticket.is_waiting:
                 ticket.place = None
                 ticket.origin.waiters[ticket] = ticket.origin.aside[ticket] = None

@@ -24,7 +24,7 @@ from .._connections.timeouts import UNLIMITED, Timeouts
 from .._connections.trace import Trace, traced
 from .._exceptions import ConnectError, NetworkError, PoolTimeout, ProtocolError
 from .._forks import mind_forks
-from .ledger import Ledger, Limits, Phase, Place, Ticket
+from .ledger import Grant, Ledger, Limits, Phase, Place, Ticket
 
 T = TypeVar("T")
 
@@ -476,13 +476,13 @@ def _close(connection: Connection) -> None:
     connection.close()
 
 
-def _unpark(ticket: Ticket[Connection]) -> None:
-    parker = ticket.parker if isinstance(ticket, Claim) else None
+def _unpark(grant: Grant[Connection]) -> None:
+    parker = grant.ticket.parker if isinstance(grant.ticket, Claim) else None
     if parker is not None:
         parker.unpark()
 
 
-def _unpark_foreign(ticket: Ticket[Connection]) -> None:
-    parker = ticket.parker if isinstance(ticket, Claim) else None
+def _unpark_foreign(grant: Grant[Connection]) -> None:
+    parker = grant.ticket.parker if isinstance(grant.ticket, Claim) else None
     if parker is not None:
         parker.unpark(foreign=True)
