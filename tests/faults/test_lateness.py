@@ -1,22 +1,20 @@
 """How late timeouts are: never early, late by 250 ms or a tenth at the most, and in the median by 50 ms.
 
-The figures bind every backend and every phase. A machine that is busy with other things is late by itself: what
-it adds is measured beside, with the same library's own sleep, and allowed for.
+The figures bind every backend and every phase.
 """
 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Awaitable, Callable
 
-import anyio
 import pytest
 
 import httpcore
 
 from ..colours import Client, Colour
 from ..peers.scripted import Peer, Server, black_hole
+from ..stopwatch import Stopwatch
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -39,31 +37,19 @@ def begin_the_response(peer: Peer) -> None:
     peer.recv_to_end()
 
 
-async def measure(
-    colour: Colour, failing: Failing, client: Client, error: type[Exception]
-) -> list[tuple[float, float]]:
-    """The lateness at each limit, and what a plain sleep was late by at about the same time."""
+async def measure(failing: Failing, client: Client, error: type[Exception]) -> None:
+    """Let each limit pass, twice, and judge how late that was noticed."""
     found = []
     for limit in LIMITS * 2:
-        begin = time.monotonic()
-        if colour.is_async:
-            await anyio.sleep(0.01)
-        else:
-            time.sleep(0.01)  # noqa: ASYNC251
-        noise = time.monotonic() - begin - 0.01
-        begin = time.monotonic()
+        watch = Stopwatch()
         with pytest.raises(error):
             await failing(client, limit)
-        late = time.monotonic() - begin - limit
-        assert late >= 0.0, f"{-late * 1000:.2f} ms early at {limit} s"
-        found.append((late, noise))
-        assert late <= max(0.25, limit / 10) + 2 * max(0.0, noise), f"{late * 1000:.0f} ms late at {limit} s"
-    return found
-
-
-def judge(found: list[tuple[float, float]]) -> None:
-    late = statistics.median(late for late, _ in found)
-    assert late < 0.05 + 2 * statistics.median(noise for _, noise in found)
+        early = limit - watch.elapsed
+        late = watch.taken - limit
+        assert early <= 0.0, f"{early * 1000:.2f} ms early at {limit} s"
+        assert late <= max(0.25, limit / 10), f"{late * 1000:.0f} ms late at {limit} s"
+        found.append(late)
+    assert statistics.median(found) < 0.05
 
 
 def test_read_timeouts_before_the_head(colour: Colour) -> None:
@@ -76,7 +62,7 @@ def test_read_timeouts_before_the_head(colour: Colour) -> None:
 
             async with colour.client() as client:
                 # The first exchange of each pair takes its time as well: half a millisecond that only adds.
-                judge(await measure(colour, fail, client, httpcore.ReadTimeout))
+                await measure(fail, client, httpcore.ReadTimeout)
 
     colour.run(main)
 
@@ -89,7 +75,7 @@ def test_read_timeouts_inside_a_body(colour: Colour) -> None:
                 await (await client.send(server.url(), read=limit)).read()
 
             async with colour.client() as client:
-                judge(await measure(colour, fail, client, httpcore.ReadTimeout))
+                await measure(fail, client, httpcore.ReadTimeout)
 
     colour.run(main)
 
@@ -103,7 +89,7 @@ def test_total_timeouts(colour: Colour) -> None:
 
             async with colour.client() as client:
                 # Of whichever phase it cut.
-                judge(await measure(colour, fail, client, httpcore.TimeoutException))
+                await measure(fail, client, httpcore.TimeoutException)
 
     colour.run(main)
 
@@ -123,7 +109,7 @@ def test_write_timeouts(colour: Colour) -> None:
                 await client.send(server.url(), b"PUT", headers, stream, write=limit)
 
             async with colour.client() as client:
-                judge(await measure(colour, fail, client, httpcore.WriteTimeout))
+                await measure(fail, client, httpcore.WriteTimeout)
             server.release.set()
 
     colour.run(main)
@@ -138,7 +124,7 @@ def test_pool_timeouts(colour: Colour) -> None:
 
             async with colour.client(max_connections=1) as client:
                 response = await client.send(server.url())
-                judge(await measure(colour, fail, client, httpcore.PoolTimeout))
+                await measure(fail, client, httpcore.PoolTimeout)
                 await response.close()
 
     colour.run(main)
@@ -153,6 +139,6 @@ def test_connect_timeouts(colour: Colour) -> None:
                 await client.send(url, connect=limit)
 
             async with colour.client() as client:
-                judge(await measure(colour, fail, client, httpcore.ConnectTimeout))
+                await measure(fail, client, httpcore.ConnectTimeout)
 
     colour.run(main)
