@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from enum import IntEnum
+from itertools import islice
 from typing import NamedTuple
 
 from hpack import Decoder, HPACKError, NeverIndexedHeaderTuple
@@ -141,6 +142,8 @@ class Stream:
 class Referee:
     def __init__(self) -> None:
         self.streams: OrderedDict[int, Stream] = OrderedDict()
+        self.active_count = 0
+        """How many streams are not over."""
         self.last_id = 0
         self.goaway: Goaway | None = None
         self.client_settings: dict[int, int] = {}
@@ -208,18 +211,14 @@ class Referee:
     def _close(self, stream: Stream) -> None:
         if stream.closed_at is None:
             stream.closed_at = self._sent_count
-        over = [key for key in list(self.streams)[:8] if self.streams[key].is_over]
+            self.active_count -= 1
         if len(self.streams) > REMEMBERED:
-            for key in over:
+            for key in [key for key in islice(self.streams, 8) if self.streams[key].is_over]:
                 del self.streams[key]
 
     @property
     def has_all_acknowledged(self) -> bool:
         return not self._awaited
-
-    @property
-    def active_count(self) -> int:
-        return sum(not stream.is_over for stream in self.streams.values())
 
     def _knows(self, moment: int | None) -> bool:
         """Whether the client has acknowledged something that was sent after `moment`."""
@@ -307,6 +306,7 @@ class Referee:
             if self.concurrency_limit is not None:
                 self._demand(self.active_count < self.concurrency_limit, "there are too many streams", frame)
             self.last_id = frame.stream_id
+            self.active_count += 1
             self.streams[frame.stream_id] = Stream(
                 frame.stream_id, allowance=self._stream_allowance, window=self._stream_window
             )

@@ -1,9 +1,9 @@
 """Random cancellation: no slot is lost, no task is left, no cancellation is swallowed.
 
 Workers share one pool that is too small for them, so that every way through it is taken: waiting for a place,
-connecting, shaking hands, uploading, waiting for the head, reading. Each exchange is cancelled after a random
-number of loop turns or a random time; only those that were ended by it count. After each round the pool
-has to be quiet, hold as many sockets as it says, and serve.
+connecting, shaking hands, uploading, waiting for the head, reading. Each exchange is cancelled at a moment that is
+drawn beforehand; only those that were ended by it count, each where it was hit. After each round the pool has to be
+quiet, hold as many sockets as it says, and serve; and the server has seen nothing that a client must not send.
 """
 
 from __future__ import annotations
@@ -13,51 +13,81 @@ import os
 import random
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import anyio
-import anyio.lowlevel
+import trio
 
 import httpcore
 
 from ..colours import Client, Colour
-from .server import ServerProcess, body_of
+from .brisk_server import AT_ONCE, IN_PIECES, LARGEST, LATE, body_of
+from .interruption import Metronome, Moment, interrupt
+from .processes import ServerProcess
 
-WORKERS = 12
+WORKERS = 24
 
-CONNECTIONS = 6
+CONNECTIONS = 16
 
 SEND_BUFFER = 4096
 """Bytes that the kernel is asked to buffer, so that also a small upload has to wait."""
 
-ROUND = 1000
+ROUND = 2000
 """Cancellations between two looks at the pool."""
 
 MIX = {"http11": 6, "http2": 3, "tls": 1}
 """How often each protocol is spoken; on `tls` each exchange has a connection of its own."""
 
+SIZES = (0, 13, 3000, 20_000)
+"""Bytes of answers."""
+
+UPLOADS = (0, 0, 0, 0, 0, 500, 500, LARGEST)
+"""Bytes of requests. The largest is more than a transport of asyncio takes without a word."""
+
+PACES = (AT_ONCE, LATE, IN_PIECES, IN_PIECES)
+
+
+@dataclass
+class Task:
+    """What one exchange is to do."""
+
+    protocol: str
+    number: int
+    size: int
+    upload: int = 0
+    pace: bytes = AT_ONCE
+    is_traced: bool = False
+    is_closed_early: bool = False
+
+    @property
+    def target(self) -> bytes:
+        return b"/%d/%d/%b" % (self.number, self.size, self.pace)
+
 
 @dataclass
 class Figures:
-    cancelled: int = 0
     finished: int = 0
-    by_protocol: dict[str, int] = field(default_factory=dict)
+    hits: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Protocol and phase → cancellations."""
+    again: int = 0
+    """How many of them were cancelled once more, while the caller's stream was told."""
 
-
-class Swallowed(AssertionError):
-    """A cancellation that was delivered did not end the exchange."""
+    @property
+    def cancelled(self) -> int:
+        return self.hits.total()
 
 
 class CancellationRun:
-    def __init__(self, colour: Colour, server: ServerProcess, *, http2: bool, seed: int) -> None:
+    def __init__(self, colour: Colour, server: ServerProcess, *, seed: int) -> None:
         self._colour = colour
         self._server = server
         self._random = random.Random(seed)
-        self._protocols = [name for name in MIX if name != "http2" or http2]
-        self._weights = [MIX[name] for name in self._protocols]
-        self._http2 = http2
+        self._metronome = Metronome()
+        self._deck = [name for name, number in MIX.items() for _ in range(number)]
         self._number = 0
+        self._cancelled = 0
         self.figures = Figures()
 
     async def run(self, count: int) -> None:
@@ -67,14 +97,14 @@ class CancellationRun:
         async with self._colour.client(
             max_connections=CONNECTIONS,
             ssl_context=context,
-            http2=self._http2,
+            http2=True,
             socket_options=[(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)],
         ) as client:
-            while self.figures.cancelled < count:
-                goal = min(count, self.figures.cancelled + ROUND)
+            while self._cancelled < count:
+                goal = min(count, self._cancelled + ROUND)
 
                 async def work(goal: int = goal) -> None:
-                    while self.figures.cancelled < goal:
+                    while self._cancelled < goal:
                         await self._interrupt(client)
 
                 await self._colour.gather(*[work] * WORKERS)
@@ -82,67 +112,79 @@ class CancellationRun:
 
     async def _interrupt(self, client: Client) -> None:
         """Begin an exchange, and cancel it somewhere."""
-        protocol = self._random.choices(self._protocols, self._weights)[0]
-        exchange = self._choose(client, protocol)
-        turns = self._random.randrange(40) if self._random.random() < 0.7 else None
-        delay = self._random.expovariate(1 / 0.002)
-
-        async def pause() -> None:
-            if turns is None:
-                await anyio.sleep(delay)
-            else:
-                for _ in range(turns):
-                    await anyio.lowlevel.checkpoint()
-
-        if self._colour.name in ("asyncio", "uvloop"):
-            is_cancelled = await cancel_task(exchange, pause)
-        else:
-            is_cancelled = await cancel_scope(exchange, pause)
-        if is_cancelled:
-            self.figures.cancelled += 1
-            by_protocol = self.figures.by_protocol
-            by_protocol[protocol] = by_protocol.get(protocol, 0) + 1
-        else:
+        task = self._draw_task()
+        moment = self._draw_moment(task)
+        interruption = await interrupt(self._colour, self._exchange(client, task), moment, self._metronome)
+        if interruption.phase is None:
             self.figures.finished += 1
+        else:
+            self._cancelled += 1
+            self.figures.hits[task.protocol, interruption.phase] += 1
+            self.figures.again += interruption.was_struck_again
 
-    def _choose(self, client: Client, protocol: str) -> Callable[[], Awaitable[None]]:
+    def _draw_task(self) -> Task:
         self._number += 1
-        token = b"%x" % self._number
-        size = self._random.choice((0, 13, 3000, 20_000))
-        headers = [(b"Host", b"127.0.0.1"), (b"Token", token), (b"Answer-Size", b"%d" % size)]
-        if protocol == "tls":
-            headers.append((b"Connection", b"close"))
-        if self._random.random() < 0.3:
-            headers.append((b"In-Pieces", b"yes"))
-        upload = self._random.choice((0, 0, 500, 40_000))
-        way = self._random.choice(("read", "read", "close"))
+        draw, choose = self._random.random, self._random.choice
+        return Task(
+            choose(self._deck),
+            self._number,
+            size=choose(SIZES),
+            upload=choose(UPLOADS),
+            pace=choose(PACES),
+            is_traced=draw() < 0.03,
+            is_closed_early=draw() < 0.3,
+        )
 
-        async def exchange() -> None:
-            stream = None
-            fields = list(headers)
-            if upload:
-                stream = self._colour.stream([b"x" * (upload // 4)] * 4)
-                fields.append((b"Content-Length", b"%d" % upload))
-            response = await client.send(
-                self._server.url(protocol),
-                b"POST" if upload else b"GET",
-                fields,
-                stream,
-                read=60.0,
-                pool=60.0,
-            )
-            if way == "close":
-                await response.close()
-            else:
-                assert await response.read() == body_of(token, size)
+    def _draw_moment(self, task: Task) -> Moment:
+        """Anywhere for most, and in the course of what is asked for."""
+        draw = self._random.random
+        suspension = 1 + int(self._random.expovariate(0.6))
+        ticks = int(draw() * 12) if draw() < 0.5 else 0
+        kind = draw()
+        if kind < 0.1:
+            return Moment(delay=self._random.expovariate(1 / 0.001))
+        if kind < 0.2 and task.pace == IN_PIECES and task.size:
+            task.is_closed_early = False
+            return Moment(1, phase="reading")
+        if kind < 0.3 and task.upload:
+            return Moment(1 + int(draw() * 3), phase="sending")
+        return Moment(suspension, ticks)
 
-        return exchange
+    async def _exchange(self, client: Client, task: Task) -> None:
+        fields = [(b"Host", b"127.0.0.1")]
+        if task.protocol == "tls":
+            fields.append((b"Connection", b"close"))
+        stream = None
+        if task.upload:
+            stream = Upload(self._colour, task)
+            fields.append((b"Content-Length", b"%d" % task.upload))
+        response = await client.send(
+            self._server.url(task.protocol, task.target),
+            b"POST" if task.upload else b"GET",
+            fields,
+            stream,
+            trace=self._hook if task.is_traced else None,
+            read=60.0,
+            pool=60.0,
+        )
+        assert response.status == 200
+        _check_head(response.headers, task.number)
+        if task.is_closed_early:
+            await response.close()
+        else:
+            assert await response.read() == body_of(task.number, task.size)
+
+    async def _hook(self, name: str, info: object) -> None:
+        await give_way(self._colour)
 
     async def _check(self, client: Client, others: int) -> None:
         figures = client.pool.statistics()
         assert figures["active"] == figures["connecting"] == figures["waiting"] == 0, figures
-        for protocol in self._protocols:
-            await self._choose(client, protocol)()
+        for protocol in MIX:
+            # Number 0: the server looks whether anything is left on its side.
+            await self._exchange(client, Task(protocol, 0, size=13))
+        violations = await client.get(self._server.url("http11", b"/violations"))
+        assert not violations, violations.decode()
         figures = client.pool.statistics()
         assert figures["connections"] == figures["idle"] <= CONNECTIONS, figures
         if not self._colour.is_trio:
@@ -152,48 +194,48 @@ class CancellationRun:
         assert _sockets() == others + figures["idle"], (_sockets(), others, figures)
 
 
-async def cancel_task(exchange: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]]) -> bool:
-    async def run() -> None:
-        await exchange()
+class Upload(httpcore.AsyncByteStream):
+    """The body of a request, in four pieces. Closing it takes a moment."""
 
-    task = asyncio.ensure_future(run())
-    await pause()
-    was_asked = task.cancel()
-    await asyncio.wait([task])
-    if was_asked and not task.cancelled():
-        raise Swallowed(repr(task))
-    if not was_asked:
-        task.result()
-    return was_asked
+    def __init__(self, colour: Colour, task: Task) -> None:
+        self._colour = colour
+        self._body = body_of(task.number, task.upload)
+        self._piece = task.upload // 4
+        self._position = 0
 
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
 
-async def cancel_scope(exchange: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]]) -> bool:
-    is_over = False
-    scope = anyio.CancelScope()
+    async def __anext__(self) -> bytes:
+        start = self._position
+        if start >= len(self._body):
+            raise StopAsyncIteration
+        self._position += self._piece
+        return self._body[start : self._position]
 
-    async def run() -> None:
-        nonlocal is_over
-        with scope:
-            await exchange()
-            # A cancellation that came too late to reach the exchange, and is no claim about it.
-            is_over = True
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(run)
-        await pause()
-        scope.cancel()
-    if scope.cancelled_caught == is_over:
-        raise Swallowed("neither cancelled nor finished")
-    return scope.cancelled_caught
+    async def aclose(self) -> None:
+        await give_way(self._colour)
 
 
-def is_built(protocol: str) -> bool:
-    """Whether the pool speaks a protocol yet."""
-    try:
-        httpcore.AsyncConnectionPool(http2=protocol == "http2")
-    except NotImplementedError:
-        return False
-    return True
+async def give_way(colour: Colour) -> None:
+    """Suspend once."""
+    if colour.is_trio:
+        await trio.lowlevel.checkpoint()
+    else:
+        await asyncio.sleep(0)
+
+
+def _check_head(fields: list[tuple[bytes, bytes]], number: int) -> None:
+    """The answer is that to our request, and over HTTP/2 its table is in step with the server's."""
+    known = {}
+    tokens = []
+    for name, value in fields:
+        name = name.lower()
+        known[name] = value
+        if name == b"token":
+            tokens.append(value)
+    before = [known[b"before"]] if b"before" in known else []
+    assert tokens == [*before, b"%d" % number], fields
 
 
 def _sockets() -> int:

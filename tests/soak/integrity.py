@@ -17,7 +17,8 @@ from typing import Any
 import httpcore
 
 from ..colours import Client, Colour, Response, drive
-from .server import BLOCK, PIECE, ServerProcess, body_of, digest
+from .processes import ServerProcess
+from .server import BLOCK, PIECE, body_of, digest
 
 CONNECTIONS = 100
 

@@ -1,6 +1,6 @@
 """The server of the long runs, in a process of its own: HTTP/1.1 and HTTP/2, plain and TLS.
 
-    python -m tests.soak.server DIRECTORY [SHARE]
+    python -m tests.soak.server CAFILE SHARE
 
 prints its ports on one line, serves until its input ends, and then prints what it saw. Every request carries
 a `Token` of its own. The answer repeats it, says what the request's body hashed to, and has a body that
@@ -16,14 +16,12 @@ import random
 import socket
 import ssl
 import struct
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import h2.config
 import h2.connection
@@ -33,6 +31,7 @@ import h2.exceptions
 import uvloop
 
 from ..peers.certificates import CA, server_context
+from .processes import announce, wait_for_end
 
 BLOCK = 99_991
 """Bytes after which a body repeats: no size that buffers have, and more than is received at once."""
@@ -308,47 +307,9 @@ async def serve(cafile: Path, share: float) -> None:
         "tls": await asyncio.start_server(on(HTTP11), ssl=tls, **options),
         "http2": await asyncio.start_server(on(HTTP2), ssl=tls_h2, **options),
     }
-    print(
-        json.dumps({name: server.sockets[0].getsockname()[1] for name, server in servers.items()}), flush=True
-    )
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    announce({name: server.sockets[0].getsockname()[1] for name, server in servers.items()})
+    await wait_for_end()
     print(report.as_json(), flush=True)
-
-
-class ServerProcess:
-    """The server as its clients see it."""
-
-    def __init__(self, process: subprocess.Popen[str], cafile: Path) -> None:
-        assert process.stdout is not None
-        self._stdin: IO[str] | None = process.stdin
-        self._stdout = process.stdout
-        self.cafile = cafile
-        self.ports: dict[str, int] = json.loads(self._stdout.readline())
-
-    def url(self, protocol: str, target: bytes = b"/") -> tuple[bytes, bytes, int, bytes]:
-        scheme = b"http" if protocol == "http11" else b"https"
-        return (scheme, b"127.0.0.1", self.ports[protocol], target)
-
-    def finish(self) -> dict[str, Any]:
-        """Have the server stop, and tell what it saw."""
-        assert self._stdin is not None
-        self._stdin.close()
-        report: dict[str, Any] = json.loads(self._stdout.readline())
-        return report
-
-
-@contextmanager
-def start_server(directory: Path, *, share: float = 0.0) -> Iterator[ServerProcess]:
-    cafile = directory / "authority.pem"
-    command = [sys.executable, "-m", "tests.soak.server", str(cafile), str(share)]
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
-    ) as process:
-        try:
-            yield ServerProcess(process, cafile)
-        finally:
-            process.kill()
 
 
 if __name__ == "__main__":

@@ -11,18 +11,14 @@ arrived meanwhile, the next ones go over another connection.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-
-import anyio
-import anyio.lowlevel
 
 import httpcore
 
 from ..colours import Client, Colour
 from ..peers.http2 import Code, HTTP2Peer, Setting, Stream, http2
 from ..peers.scripted import Server
-from .cancellation import cancel_scope, cancel_task
+from .interruption import Metronome, Moment, interrupt
 
 WORKERS = 30
 
@@ -47,6 +43,7 @@ class StreamRun:
     def __init__(self, colour: Colour, *, seed: int) -> None:
         self._colour = colour
         self._random = random.Random(seed)
+        self._metronome = Metronome()
         self._number = 0
         self.figures = StreamFigures()
 
@@ -79,22 +76,15 @@ class StreamRun:
             else:
                 self.figures.finished += 1
             return
-        turns = self._random.randrange(40) if self._random.random() < 0.7 else None
-
-        async def pause() -> None:
-            if turns is None:
-                await anyio.sleep(delay)
-            else:
-                for _ in range(turns):
-                    await anyio.lowlevel.checkpoint()
-
-        cancel: Callable[..., Awaitable[bool]] = (
-            cancel_task if self._colour.name in ("asyncio", "uvloop") else cancel_scope
-        )
-        if await cancel(lambda: self._exchange(client, server), pause):
-            self.figures.cancelled += 1
-        else:
+        moment = Moment(delay=delay)
+        if self._random.random() < 0.7:
+            moment = Moment(1 + int(self._random.expovariate(0.5)), ticks=self._random.randrange(12))
+        exchange = self._exchange(client, server)
+        interruption = await interrupt(self._colour, exchange, moment, self._metronome)
+        if interruption.phase is None:
             self.figures.finished += 1
+        else:
+            self.figures.cancelled += 1
 
     async def _exchange(self, client: Client, server: Server, **limits: float) -> None:
         self._number += 1
