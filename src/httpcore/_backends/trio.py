@@ -1,4 +1,9 @@
-"""trio, on raw non-blocking sockets. What it needs of nurseries and scopes stays in here."""
+"""trio, on raw non-blocking sockets. What it needs of nurseries, scopes and tasks stays in here.
+
+Theory of operation. Whoever waits to receive, as every exchange does, has no scope for it: that would take as
+long as a quarter of a small request. One alarm for each run knows who waits until when, and wakes who is
+overdue as if the socket were being closed. All other waits are rare, and have scopes.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +22,18 @@ from .sync import create_look, fault_of, socket_info
 
 T = TypeVar("T")
 
+SCAN_SECONDS = 1e-6
+"""How long the alarm is silent after a look, for each of those that were left: ten times what that took."""
+
 
 class TrioStream:
     """A connected socket; one task may wait for each direction at the same time."""
 
-    __slots__ = ("__weakref__", "_fault", "_is_aborted", "_look", "_nudges", "_sock", "_token")
+    __slots__ = ("__weakref__", "_alarm", "_fault", "_is_aborted", "_look", "_nudges", "_sock", "_token")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._alarm = _alarm_of_this_run()
         self._token = trio.lowlevel.current_trio_token()
         self._is_aborted = False
         # What broke the connection: the kernel says it once, and shows an end from then on.
@@ -64,33 +73,43 @@ class TrioStream:
             raise ReadError(f"Receiving failed: {self._fault}.") from self._fault
         return data
 
-    async def wait(self, readable: bool, writable: bool, deadline: float | None) -> bool:
+    def wait(self, readable: bool, writable: bool, deadline: float | None) -> Coroutine[object, object, bool]:
+        return self._wait_for_room(readable, deadline) if writable else self.listen(deadline)
+
+    async def listen(self, deadline: float | None) -> bool:
         if self._is_aborted:
             return True
-        nudges = self._nudges
-        try:
-            if readable and writable:
-                return await _wait_any(
-                    (self._sock,), (self._sock,), deadline, is_called_off=lambda: self._nudges != nudges
-                )
-            if readable:
-                # The others' turn first: if they have work, what is waited for is here after it. That spares
-                # the registration with epoll and the scope, a third of a request.
-                await trio.lowlevel.checkpoint()
-                if self._is_aborted or self._look(0) or self._nudges != nudges:
-                    return True
-            wait = trio.lowlevel.wait_readable if readable else trio.lowlevel.wait_writable
-            if deadline is None:
-                await wait(self._sock)
+        sock = self._sock
+        alarm = self._alarm
+        task_id = id(trio.lowlevel.current_task())
+        if alarm.last_task_id != task_id:
+            alarm.last_task_id = task_id
+            # The others' turn first: if they have work, what is waited for is here after it. That spares
+            # the registration with epoll, a third of a request.
+            nudges = self._nudges
+            await trio.lowlevel.checkpoint()
+            if self._is_aborted or self._look(0) or self._nudges != nudges:
                 return True
-            with trio.CancelScope(deadline=_on_trio_clock(deadline)) as scope:
-                await wait(self._sock)
-            return not scope.cancelled_caught
-        except trio.ClosedResourceError:
+        try:
+            if deadline is not None and not alarm.set(sock, deadline):
+                return await _wait_in_scope(trio.lowlevel.wait_readable, sock, deadline)
+            await trio.lowlevel.wait_readable(sock)
             return True
+        except trio.ClosedResourceError:
+            # Aborted or nudged; or overdue, and then the alarm has forgotten it.
+            return deadline is None or sock in alarm.waiting
+        finally:
+            alarm.waiting.pop(sock, None)
 
-    def listen(self, deadline: float | None) -> Coroutine[object, object, bool]:
-        return self.wait(True, False, deadline)
+    async def _wait_for_room(self, readable: bool, deadline: float | None) -> bool:
+        if self._is_aborted:
+            return True
+        if not readable:
+            return await _wait_in_scope(trio.lowlevel.wait_writable, self._sock, deadline)
+        nudges = self._nudges
+        return await _wait_any(
+            (self._sock,), (self._sock,), deadline, is_called_off=lambda: self._nudges != nudges
+        )
 
     def abort(self) -> None:
         if self._is_aborted:
@@ -146,6 +165,57 @@ class TrioStream:
         # Absent when making it was interrupted; the socket closes itself then.
         if not getattr(self, "_is_aborted", True):
             self._sock.close()
+
+
+class Alarm:
+    """Wakes the readers of one run when their deadlines pass, from one task for all.
+
+    Times are those of trio's clock. The task sleeps until the earliest deadline noted, and then looks
+    at who is left; so most waits come and go without its hearing of them.
+    """
+
+    __slots__ = ("_is_over", "_scope", "last_task_id", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: dict[socket.socket, float] = {}
+        # Who was the last to wait. If it is the same again, there is nobody else to have a turn. A number,
+        # since the task itself would be kept alive.
+        self.last_task_id = 0
+        self._scope = trio.CancelScope()
+        self._is_over = False
+        try:
+            trio.lowlevel.spawn_system_task(self._run, name="httpcore deadlines")
+        except RuntimeError:
+            # The other system tasks are gone already, and a generator is being closed.
+            self._is_over = True
+
+    def set(self, sock: socket.socket, deadline: float) -> bool:
+        """Wake the reader of `sock` at `deadline`; `False` in a run that ends, where no alarm goes off."""
+        due = self.waiting[sock] = _on_trio_clock(deadline)
+        if due < self._scope.deadline:
+            self._scope.deadline = due
+        return not self._is_over
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                with self._scope:
+                    await trio.sleep_forever()
+                self._scope = trio.CancelScope(deadline=self._ring(trio.current_time()))
+        finally:
+            # The main task has ended. Who is shielded from that looks again, and has a scope from then on.
+            self._is_over = True
+            for sock in self.waiting:
+                trio.lowlevel.notify_closing(sock)
+
+    def _ring(self, now: float) -> float:
+        """Wake who is overdue; when to look again."""
+        waiting = self.waiting
+        for sock in [sock for sock, due in waiting.items() if due <= now]:
+            del waiting[sock]
+            trio.lowlevel.notify_closing(sock)
+        # Where many wait, each overdue at a moment of its own, a few share a look at all of them.
+        return max(min(waiting.values(), default=math.inf), now + SCAN_SECONDS * len(waiting))
 
 
 class TrioParker:
@@ -209,12 +279,23 @@ class TrioBackend:
         return TrioStream(sock)
 
     async def within(self, awaitable: Awaitable[T], deadline: float | None) -> T:
-        with trio.CancelScope(deadline=math.inf if deadline is None else _on_trio_clock(deadline)):
+        with trio.CancelScope(deadline=_or_never(deadline)):
             return await awaitable
         raise TimeoutError("Foreign code took too long.")
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Callable[[], None] | None:
         return None
+
+
+async def _wait_in_scope(
+    wait: Callable[[socket.socket], Awaitable[None]], sock: socket.socket, deadline: float | None
+) -> bool:
+    try:
+        with trio.CancelScope(deadline=_or_never(deadline)) as scope:
+            await wait(sock)
+        return not scope.cancelled_caught
+    except trio.ClosedResourceError:
+        return True
 
 
 async def _wait_any(
@@ -247,7 +328,7 @@ async def _wait_any(
         scope.cancel()
 
     try:
-        with trio.CancelScope(deadline=math.inf if deadline is None else _on_trio_clock(deadline)) as scope:
+        with trio.CancelScope(deadline=_or_never(deadline)) as scope:
             async with trio.open_nursery() as nursery:
                 for sock in readable:
                     nursery.start_soon(watch, trio.lowlevel.wait_readable, sock)
@@ -263,8 +344,24 @@ async def _wait_any(
     return bool(found or closed)
 
 
+def _or_never(deadline: float | None) -> float:
+    return math.inf if deadline is None else _on_trio_clock(deadline)
+
+
 def _on_trio_clock(deadline: float) -> float:
     return trio.current_time() + (deadline - monotonic())
+
+
+_alarm: trio.lowlevel.RunVar[Alarm] = trio.lowlevel.RunVar("httpcore alarm")
+
+
+def _alarm_of_this_run() -> Alarm:
+    try:
+        return _alarm.get()
+    except LookupError:
+        alarm = Alarm()
+        _alarm.set(alarm)
+        return alarm
 
 
 def _current_token() -> object:
