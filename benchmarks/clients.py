@@ -216,7 +216,7 @@ async def ours_many_async(target: Target, scenario: str, concurrency: int):
     return run
 
 
-# The floor of trio and of anyio: the library's own stream on a raw socket, nothing parsed.
+# The floor of trio and of anyio: the library's own stream on a raw socket, nothing parsed, no timeouts.
 
 
 async def together(loop: str, work, shares: list) -> None:
@@ -239,7 +239,7 @@ async def together(loop: str, work, shares: list) -> None:
         await asyncio.gather(*(work(share) for share in shares))
 
 
-async def floor_trio(target: Target, scenario: str, concurrency: int):
+async def floor_trio(target: Target, scenario: str, concurrency: int, *, is_timed: bool = False):
     import trio
 
     socks = []
@@ -255,9 +255,20 @@ async def floor_trio(target: Target, scenario: str, concurrency: int):
                 await sock.send(target.request)
                 await sock.recv(CHUNK)
 
-        await together("trio", work, socks)
+        async def work_in_time(sock: trio.socket.SocketType) -> None:
+            for _ in range(count // concurrency):
+                with trio.fail_after(TIMEOUT):
+                    await sock.send(target.request)
+                    await sock.recv(CHUNK)
+
+        await together("trio", work_in_time if is_timed else work, socks)
 
     return run
+
+
+async def floor_timed_trio(target: Target, scenario: str, concurrency: int):
+    """The same as who uses trio has to write it to have a timeout, as all the other clients have."""
+    return await floor_trio(target, scenario, concurrency, is_timed=True)
 
 
 async def floor_anyio(target: Target, scenario: str, concurrency: int):
@@ -552,7 +563,7 @@ def main() -> None:
         return
 
     async def serve() -> None:
-        library = loop if name == "floor" and loop in ("trio", "anyio") else "async"
+        library = loop if name.startswith("floor") and loop in ("trio", "anyio") else "async"
         run = await globals()[f"{name}_{library}"](target, scenario, int(concurrency))
         # Reading blocks the loop on purpose: between rounds nothing runs.
         for line in iter(sys.stdin.readline, ""):

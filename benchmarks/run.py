@@ -36,7 +36,8 @@ PACKAGES = ["pycurl", "pyreqwest", "aiohttp", "urllib3", "httpcore2[asyncio,trio
 
 SYNC = ["floor", "ours", "pycurl", "pyreqwest", "urllib3", "httpcore2"]
 ASYNC = ["floor", "ours", "pyreqwest", "aiohttp", "httpcore2"]
-OTHERS = ["floor", "ours", "httpcore2"]
+TRIO = ["floor", "floor_timed", "ours", "httpcore2"]
+ANYIO = ["floor", "ours", "httpcore2"]
 PROXIED = ["ours", "ours_tunnelled", "ours_forwarded"]
 SYNC_LARGE = ["floor", "ours", "pycurl", "urllib3", "httpcore2"]
 
@@ -62,10 +63,10 @@ SCENARIOS = [
     Scenario("uvloop, 1, plain", "uvloop", "small", ASYNC),
     Scenario("uvloop, 100, plain", "uvloop", "small", ASYNC, 100, count=2000),
     Scenario("uvloop, 100, TLS", "uvloop", "small", ASYNC, 100, tls=True, count=2000),
-    Scenario("trio, 1, plain", "trio", "small", OTHERS),
-    Scenario("trio, 100, plain", "trio", "small", OTHERS, 100, count=2000),
-    Scenario("anyio, 1, plain", "anyio", "small", OTHERS),
-    Scenario("anyio, 100, plain", "anyio", "small", OTHERS, 100, count=2000),
+    Scenario("trio, 1, plain", "trio", "small", TRIO),
+    Scenario("trio, 100, plain", "trio", "small", TRIO, 100, count=2000),
+    Scenario("anyio, 1, plain", "anyio", "small", ANYIO),
+    Scenario("anyio, 100, plain", "anyio", "small", ANYIO, 100, count=2000),
     # What a proxy costs the client: the same request without one, through a tunnel, and forwarded.
     Scenario("sync, through a proxy", "sync", "small", PROXIED),
     Scenario("asyncio, through a proxy", "asyncio", "small", PROXIED),
