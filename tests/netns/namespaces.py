@@ -54,6 +54,10 @@ class Cable:
         # Runs beside one another do not meet.
         self.client = Host(f"httpcore-{os.getpid()}-c", 1)
         self.server = Host(f"httpcore-{os.getpid()}-s", 2)
+        # What `mend` has to undo.
+        self._lost: list[str] = []
+        self._is_pulled = False
+        self._is_slow = False
 
     def lay(self) -> None:
         run("ip", "netns", "add", self.client.name)
@@ -87,14 +91,33 @@ class Cable:
         self.client.ip(
             "neigh", "replace", address, "lladdr", "02:00:00:00:00:99", "dev", self.near, "nud", "permanent"
         )
+        self._lost.append(address)
+
+    def slow_down(self, delay: str) -> None:
+        """Have what the server sends take its time; `RuntimeError` where the kernel cannot."""
+        self.server.tc("qdisc", "add", "dev", self.far, "root", "netem", "delay", delay)
+        self._is_slow = True
 
     def pull(self) -> None:
+        self._is_pulled = True
         self.server.ip("link", "set", self.far, "down")
 
     def plug(self) -> None:
         self.server.ip("link", "set", self.far, "up")
         # A link that went down took its IPv6 addresses along.
         self.server.ip("address", "replace", f"{self.server.ipv6}/64", "dev", self.far, "nodad")
+        self._is_pulled = False
+
+    def mend(self) -> None:
+        """Make the cable as it was laid, for the next who needs one."""
+        while self._lost:
+            self.client.ip("neigh", "del", self._lost.pop(), "dev", self.near)
+        if self._is_slow:
+            self.server.tc("qdisc", "del", "dev", self.far, "root")
+            self._is_slow = False
+        if self._is_pulled:
+            self.plug()
+        self._meet()
 
 
 def reason_against() -> str | None:

@@ -22,14 +22,20 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def cable() -> Iterator[Cable]:
+@pytest.fixture(scope="module")
+def laid_cable() -> Iterator[Cable]:
     cable = Cable()
     try:
         cable.lay()
         yield cable
     finally:
         cable.remove()
+
+
+@pytest.fixture
+def cable(laid_cable: Cable) -> Iterator[Cable]:
+    yield laid_cable
+    laid_cable.mend()
 
 
 def serve_on(cable: Cable, *, address: str | None = None, port: int = 0, script: object = serve) -> Server:
@@ -165,7 +171,7 @@ async def ask_again(client: Client, url: tuple[bytes, bytes, int, bytes], method
 
 def test_a_host_that_is_far_away(colour: Colour, cable: Cable) -> None:
     try:
-        cable.server.tc("qdisc", "add", "dev", cable.far, "root", "netem", "delay", "60ms")
+        cable.slow_down("60ms")
     except RuntimeError as exc:
         pytest.skip(f"this kernel delays nothing: {exc}")
     server = serve_on(cable)
