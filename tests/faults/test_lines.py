@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 import pytest
@@ -88,7 +89,7 @@ async def _strike(colour: Colour, scene: Scene, exchange: Exchange, where: Line)
             raise Interrupt
 
     async with scene.create_client(colour):
-        is_interrupted = await _is_interrupted(exchange, scene, Tracer(colour, strike))
+        is_interrupted = await _is_interrupted(exchange, scene, Tracer(colour, strike, only=where))
         assert is_interrupted is has_struck, where
         try:
             _check_figures(scene)
@@ -133,11 +134,15 @@ async def _is_interrupted(
 
 
 class Tracer:
-    """Tells of each line of the library that the task which made it runs; a context manager."""
+    """Tells of each line of the library that the task which made it runs; a context manager.
 
-    def __init__(self, colour: Colour, tell: Callable[[Line], object]) -> None:
+    With `only` one line of interest, functions without it are left to run at their own speed.
+    """
+
+    def __init__(self, colour: Colour, tell: Callable[[Line], object], *, only: Line | None = None) -> None:
         self._colour = colour
         self._tell = tell
+        self._only = only
         self._owner = whoever_runs(colour)
 
     def __enter__(self) -> None:
@@ -151,11 +156,20 @@ class Tracer:
 
     def _trace(self, frame: FrameType, event: str, _: object) -> Any:
         code = frame.f_code
-        if not code.co_filename.startswith(LIBRARY) or code.co_name == "<module>" or _is_finalising(frame):
+        if not code.co_filename.startswith(LIBRARY) or code.co_name == "<module>":
+            return None
+        if self._only is not None and self._only not in _lines_in(code):
+            return None
+        if _is_finalising(frame):
             return None
         if event == "line" and whoever_runs(self._colour) == self._owner:
             self._tell((frame.f_code.co_filename, frame.f_lineno))
         return self._trace
+
+
+@cache
+def _lines_in(code: CodeType) -> frozenset[Line]:
+    return frozenset((code.co_filename, number) for _, _, number in code.co_lines() if number is not None)
 
 
 def _is_finalising(frame: FrameType | None) -> bool:
