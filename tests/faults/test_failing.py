@@ -7,21 +7,22 @@ from collections.abc import Iterator
 import pytest
 
 from ..colours import Colour
-from ..soak.failing import KINDS, Ports, judge, run, start_peer
+from ..soak.failing import KINDS, judge, run
+from ..soak.processes import ServerProcess, start_server
 from .rows import row
 
 COUNT = 100
 
 
 @pytest.fixture(scope="module")
-def ports() -> Iterator[Ports]:
-    with start_peer() as found:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with start_server("wrong_server", tmp_path_factory.mktemp("wrong")) as found:
         yield found
 
 
 @row("RTM-03")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("nothing_left")
-def test_failing_exchanges_leave_nothing(colour: Colour, kind: str, ports: Ports) -> None:
+def test_failing_exchanges_leave_nothing(colour: Colour, kind: str, server: ServerProcess) -> None:
     if colour.is_async or not KINDS[kind].only_async:
-        judge(*colour.run(run, colour, KINDS[kind], ports, COUNT))
+        judge(colour.run(run, colour, KINDS[kind], server, COUNT))
