@@ -70,6 +70,9 @@ class Encoder:
         self._next_eviction = 0
         """The block from which on an entry may push out others."""
         self._blocks: dict[tuple[Field, ...], bytes] = {}
+        self._last: tuple[Field, ...] = ()
+        self._last_block = b""
+        """What was looked up last among `_blocks`: to see that it is the same again takes no hash of it."""
 
     def resize(self, size: int) -> None:
         """Follow the peer's SETTINGS_HEADER_TABLE_SIZE; the next block says so first (RFC 7541 §4.2)."""
@@ -80,7 +83,7 @@ class Encoder:
         smallest = self._smallest_capacity
         self._smallest_capacity = size if smallest is None else min(size, smallest)
         self._evict(size)
-        self._blocks.clear()
+        self._forget_blocks()
 
     def encode(self, fields: Sequence[Field], repeated: tuple[Field, ...] = ()) -> bytes:
         """One block: `fields`, and then `repeated`, which is what is worth remembering.
@@ -88,12 +91,17 @@ class Encoder:
         Names are in lower case, and whatever must be checked has been.
         """
         self._block_count += 1
-        pieces = [self._encode_field(field) for field in fields]
-        if self._smallest_capacity is not None:
-            pieces.insert(0, self._encode_resizing())
+        pieces = [] if self._smallest_capacity is None else [self._encode_resizing()]
+        for field in fields:
+            pieces.append(self._encode_field(field))
         # Only now: `fields` may have moved the table.
-        known = self._blocks.get(repeated)
-        pieces.append(self._encode_between_secrets(repeated) if known is None else known)
+        if repeated is self._last:
+            pieces.append(self._last_block)
+        elif (known := self._blocks.get(repeated)) is not None:
+            self._last, self._last_block = repeated, known
+            pieces.append(known)
+        else:
+            pieces.append(self._encode_between_secrets(repeated))
         return b"".join(pieces)
 
     def _encode_between_secrets(self, repeated: tuple[Field, ...]) -> bytes:
@@ -118,6 +126,10 @@ class Encoder:
                 self._blocks.clear()
             self._blocks[repeated] = block
         return block
+
+    def _forget_blocks(self) -> None:
+        self._blocks.clear()
+        self._last, self._last_block = (), b""
 
     def _encode_field(self, field: Field) -> bytes:
         name, value = field
@@ -181,7 +193,7 @@ class Encoder:
         self._inserted_count += 1
         self._change_count += 1
         self._seen.pop(field, None)
-        self._blocks.clear()
+        self._forget_blocks()
 
     def _evict(self, room: int) -> None:
         """Drop the oldest entries until the others take no more than `room` bytes."""
@@ -215,7 +227,11 @@ def _list_size(fields: tuple[Field, ...]) -> int:
 
 
 def _encode_plain(value: bytes) -> bytes:
-    return encode_integer(len(value), 0x7F, 0x00) + value
+    size = len(value)
+    return (_SHORT_LENGTHS[size] if size < 0x7F else encode_integer(size, 0x7F, 0x00)) + value
+
+
+_SHORT_LENGTHS = [bytes((size,)) for size in range(0x7F)]
 
 
 def _encode_string(value: bytes) -> bytes:
