@@ -135,7 +135,7 @@ def download_ours(wire: bytes) -> float:
         while data:
             taken += len(data.popleft())
         engine.consume(stream, taken)
-        if engine.has_output:
+        if engine.output.size:
             engine.take_output()
         seconds += time.perf_counter() - started
     assert stream.is_ended

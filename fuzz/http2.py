@@ -230,7 +230,7 @@ class Run:
     def check(self) -> None:
         """What must be true at any time."""
         engine = self.engine
-        if engine.pending_output != sum([len(piece) for piece in engine._output._pieces]):
+        if engine.output.size != sum([len(piece) for piece in engine.output._pieces]):
             raise Failure("the output is not as large as it says")
         if engine.failure is not None and (engine.streams or engine.is_usable or engine.capacity):
             raise Failure("something goes on after the failure")

@@ -34,7 +34,7 @@ HTTP1 = [name for name, kind in KINDS.items() if not kind.startswith("h2")]
 
 HTTP2 = ("h2_get", "h2_closed_early", "h2_two_at_once", "h2_streamed_upload", "h2_moved")
 
-ROOMS = ("http2", "hpack", "_backends", "_connections/exchanges", "_connections/signals")
+ROOMS = ("http2", "hpack", "_backends", "_connections/exchanges")
 """What HTTP/2 has of its own, and where what is on its way may be lost. The others are struck with HTTP/1.1."""
 
 FEW = ("get_twice", "waiting", "closed_early", "tls_get")

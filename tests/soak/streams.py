@@ -120,7 +120,7 @@ class StreamRun:
         if self._colour.is_async:
             assert server.accepted == 1
         (place,) = client.pool._pool.ledger.places
-        assert not place.connection.signals
+        assert not place.connection.lanes
         assert not place.connection._engine.streams
 
 

@@ -7,7 +7,7 @@ from time import monotonic
 
 from httpcore._backends.sync import SyncBackend
 from httpcore._connections.http2.alarm import Alarm
-from httpcore._connections.http2.signals import Signal
+from httpcore._connections.http2.lanes import Lane
 
 
 class Loop(SyncBackend):
@@ -24,7 +24,7 @@ class Loop(SyncBackend):
         callback()
 
 
-class Sleeper(Signal):
+class Sleeper(Lane):
     def __init__(self, deadline: float | None) -> None:
         super().__init__()
         self.deadline = deadline

@@ -10,7 +10,7 @@ import pytest
 
 import httpcore
 from httpcore._connections.http2 import HTTP2Connection
-from httpcore._connections.http2.signals import Signal
+from httpcore._connections.http2.lanes import Lane
 
 from ...colours import Client, Colour
 from ...peers.certificates import client_context
@@ -187,7 +187,7 @@ def test_an_abandoned_response_gives_its_stream_back(colour: Colour) -> None:
 def test_news_that_come_just_before_the_reading_is_taken_over() -> None:
     """Another thread read them, and left: whoever waits for them must not become the reader, and wait for more."""
 
-    class LateSignal(Signal):
+    class LateLane(Lane):
         looks = 0
 
         @property
@@ -209,7 +209,7 @@ def test_news_that_come_just_before_the_reading_is_taken_over() -> None:
                 connection = place.connection
                 connection._stream, stream = None, connection._stream
                 try:
-                    assert await connection.wait(LateSignal(), None)
+                    assert await connection.wait(LateLane(), None)
                 finally:
                     connection._stream = stream
                 assert await client.get(server.url(b"/2")) == b"/2"

@@ -54,7 +54,7 @@ def test_what_is_above_the_last_id_was_not_processed() -> None:
         assert str(stream.error) == (
             "The peer closes the connection, and has not processed the request (GOAWAY, NO_ERROR)."
         )
-    assert not engine.has_output
+    assert not engine.output.size
     assert engine.streams == {1: first}
     engine.feed(headers(1, ends=True))
     assert first.is_ended
@@ -110,7 +110,7 @@ def test_our_goodbye() -> None:
     engine.close()
     assert sent(engine) == [(GOAWAY, 0, 0, struct.pack(">II", 0, 0))]
     engine.close()
-    assert not engine.has_output
+    assert not engine.output.size
     assert not engine.is_usable
     assert engine.capacity == 0
     engine.feed(settings([(3, 10)]))
@@ -132,7 +132,7 @@ def test_no_goodbye_to_who_is_gone() -> None:
         engine.feed(end)
         engine.take_output()
         engine.close()
-        assert not engine.has_output
+        assert not engine.output.size
 
 
 def test_the_stream_ends_without_a_word() -> None:
@@ -159,7 +159,7 @@ def test_the_stream_ends_without_a_word() -> None:
     assert not engine.is_usable
     assert engine.capacity == 0
     assert engine.feed(b"") == []
-    assert not engine.has_output
+    assert not engine.output.size
 
 
 @pytest.mark.parametrize("start_of_it", [b"", b"\0", settings()[:8]])
@@ -200,7 +200,7 @@ def test_a_failure_beneath() -> None:
     assert engine.failure is exc
     assert engine.feed(headers(1)) == []
     assert engine.feed(b"") == []
-    assert not engine.has_output
+    assert not engine.output.size
 
 
 def test_after_a_failure_nothing_is_heard() -> None:
@@ -209,7 +209,7 @@ def test_after_a_failure_nothing_is_heard() -> None:
     expect_failure(engine, ErrorCode.PROTOCOL_ERROR)
     for wire in (ping(), settings(), headers(1), goaway(0), b""):
         assert engine.feed(wire) == []
-    assert not engine.has_output
+    assert not engine.output.size
 
 
 def test_what_came_before_a_failure_counts() -> None:

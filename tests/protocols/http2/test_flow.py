@@ -88,7 +88,7 @@ def test_a_window_of_nothing_opened_later() -> None:
     engine = start([(4, 0)])
     stream = send(engine, b"POST", ends=False)
     assert engine.send_data(stream, b"abc", ends=True) == 0
-    assert not engine.has_output
+    assert not engine.output.size
     assert engine.feed(window_update(1, 2)) == [stream]
     assert engine.send_data(stream, b"abc", ends=True) == 2
     assert sent(engine) == [(DATA, 0, 1, b"ab")]
@@ -111,7 +111,7 @@ def test_nothing_is_nothing() -> None:
     engine = start()
     stream = send(engine, b"POST", ends=False)
     assert engine.send_data(stream, b"") == 0
-    assert not engine.has_output
+    assert not engine.output.size
     assert engine.feed(window_update(1, 1)) == []
 
 
@@ -181,11 +181,11 @@ def test_large_data_is_copied_once(data_type: type) -> None:
     engine.take_output()
     content = bytes(500_000)
     engine.send_data(stream, data_type(content))
-    pieces = [piece for piece in engine._output._pieces if len(piece) > 9]
+    pieces = [piece for piece in engine.output._pieces if len(piece) > 9]
     assert all(isinstance(piece, memoryview) and piece.obj is content for piece in pieces)
-    assert engine.pending_output == len(engine.take_output()) == 500_000 + 31 * 9
-    assert engine.pending_output == 0
-    assert not engine.has_output
+    assert engine.output.size == len(engine.take_output()) == 500_000 + 31 * 9
+    assert engine.output.size == 0
+    assert not engine.output.size
 
 
 @pytest.mark.parametrize("stream_id", [0, 1])
@@ -264,7 +264,7 @@ def test_credit_is_batched() -> None:
     engine.take_output()
     for _ in range(STREAM_WINDOW // 2 // 64 - 1):
         engine.consume(stream, 64)
-    assert not engine.has_output
+    assert not engine.output.size
     engine.consume(stream, 64)
     assert len(sent(engine)) == 1
 
@@ -403,7 +403,7 @@ def test_no_credit_for_what_has_ended() -> None:
     engine.feed(data(1, bytes(10), ends=True))
     engine.take_output()
     assert take(engine, stream) == bytes(STREAM_WINDOW)
-    assert not engine.has_output
+    assert not engine.output.size
 
 
 def test_ten_thousand_streams_given_up_with_unread_data() -> None:

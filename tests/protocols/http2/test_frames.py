@@ -68,7 +68,7 @@ def refuse(wire: bytes, code: ErrorCode) -> str:
         assert take(engine, reading) == b"x" * 100
         assert ended.error is None
         assert engine.feed(headers(1)) == []
-        assert not engine.has_output
+        assert not engine.output.size
     (message,) = messages
     return message
 
@@ -346,13 +346,13 @@ def test_pings_of_ours() -> None:
     assert engine.acknowledged is None
     engine.feed(ping(b"question", flags=ACK))
     assert engine.acknowledged == b"question"
-    assert not engine.has_output
+    assert not engine.output.size
 
 
 def test_what_goes_out_first() -> None:
     engine = Engine()
-    assert engine.has_output
-    assert engine.pending_output == len(engine.take_output()) == 24 + 9 + 18 + 13
+    assert engine.output.size
+    assert engine.output.size == len(engine.take_output()) == 24 + 9 + 18 + 13
     engine = Engine()
     preface, increment = sent(engine)
     assert preface == (

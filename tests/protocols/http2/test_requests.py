@@ -159,7 +159,7 @@ def test_a_target_that_may_not_be(target: bytes) -> None:
     engine = start()
     with pytest.raises(LocalProtocolError, match="target"):
         engine.open_stream(prepare(), target, ends=True)
-    assert not engine.has_output
+    assert not engine.output.size
     assert engine.streams == {}
 
 

@@ -43,7 +43,7 @@ def answer(wire: bytes, method: bytes = b"GET", *, limits: Limits | None = None)
         output = engine.take_output()
         assert engine.feed(headers(3, ends=True)) == [other]
         assert other.is_ended
-        engine._output.put(output)
+        engine.output.put(output)
     return engine, stream
 
 

@@ -35,7 +35,7 @@ def test_each_is_acknowledged_once() -> None:
     engine.feed(settings([(WINDOW, 5)]) + settings())
     assert sent(engine) == [(SETTINGS, ACK, 0, b"")] * 2
     engine.feed(settings(flags=ACK))
-    assert not engine.has_output
+    assert not engine.output.size
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_head_larger_than_the_peer_takes() -> None:
     fits = b"/" * (500 - size + 1)
     with pytest.raises(LocalProtocolError, match=r"501 bytes large; the peer takes 500 .*LIST_SIZE"):
         engine.open_stream(request, fits + b"/", ends=True)
-    assert not engine.has_output
+    assert not engine.output.size
     assert engine.streams == {}
     stream = engine.open_stream(request, fits, ends=True)
     assert stream.id == 1

@@ -165,7 +165,7 @@ def check(engine: Engine, news: list[Stream]) -> None:
         assert stream.taken >= 0
         # All of a frame counts from its header on.
         assert 0 <= sum(map(len, stream.data)) <= stream.unread
-    assert engine.pending_output == sum(map(len, engine._output._pieces))
+    assert engine.output.size == sum(map(len, engine.output._pieces))
     assert engine._rest is None or len(engine._rest) < 9 + 16_384
     assert (engine.failure is None) or not engine.streams
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, SupportsIndex
 
 import pytest
 
@@ -263,7 +264,7 @@ def check_sending(engine: Engine, stream: Stream, name: str, state: str) -> None
     if stream.is_sent:
         with pytest.raises(RuntimeError, match="has ended"):
             INPUTS[name](engine, stream)
-        assert not engine.has_output
+        assert not engine.output.size
         return
     taken = INPUTS[name](engine, stream)
     assert state in ("head", "body", "ended")
@@ -288,7 +289,7 @@ def test_sending_on_a_stream_that_is_gone() -> None:
         engine.take_output()
         assert engine.send_data(stream, b"x", ends=True) == 0
         assert engine.send_data(stream, b"", ends=True) == 0
-        assert not engine.has_output
+        assert not engine.output.size
         assert not stream.is_sent
 
 
@@ -452,8 +453,24 @@ def test_reset_is_idempotent() -> None:
     complete = send(engine)
     engine.feed(headers(3) + data(3, b"x", ends=True))
     engine.reset(complete)
-    assert not engine.has_output
+    assert not engine.output.size
     assert body(complete) == b""
+
+
+def test_the_last_piece_may_be_taken_while_it_grows() -> None:
+    """Its reader is another thread, and does not take the lock."""
+    taken: list[bytes] = []
+
+    class Contested(deque[bytes]):
+        def __getitem__(self, index: SupportsIndex, /) -> bytes:  # type: ignore[override]
+            (piece,) = self
+            taken.append(self.popleft())
+            return piece
+
+    stream = Stream()
+    stream.data = Contested([b"a"])
+    stream.append(b"b")
+    assert b"".join(taken) + body(stream) == b"ab"
 
 
 def test_a_block_is_a_head_or_trailers_by_where_it_stands() -> None:

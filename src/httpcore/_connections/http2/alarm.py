@@ -12,20 +12,20 @@ from math import inf
 from time import monotonic
 
 from ..._backends.base import Backend
-from .signals import Signal
+from .lanes import Lane
 
 PAUSE = 0.005
 """Seconds between two rings, at least: each of them looks at all who sleep."""
 
 
 class Alarm:
-    """Wakes the signals whose `deadline` has passed. It belongs to one loop."""
+    """Wakes the lanes whose `deadline` has passed. It belongs to one loop."""
 
-    __slots__ = ("_backend", "_cancel", "_signals", "due")
+    __slots__ = ("_backend", "_cancel", "_lanes", "due")
 
-    def __init__(self, backend: Backend, signals: set[Signal]) -> None:
+    def __init__(self, backend: Backend, lanes: set[Lane]) -> None:
         self._backend = backend
-        self._signals = signals
+        self._lanes = lanes
         self._cancel: Callable[[], None] | None = None
         # When it rings.
         self.due = inf
@@ -54,15 +54,15 @@ class Alarm:
         self.due = inf
         now = monotonic()
         following = inf
-        for signal in tuple(self._signals):
-            deadline = signal.deadline
+        for lane in tuple(self._lanes):
+            deadline = lane.deadline
             if deadline is None:
                 continue
             if deadline > now:
                 following = min(following, deadline)
                 continue
-            signal.deadline = None
-            if signal.parker is not None:
-                signal.parker.unpark()
+            lane.deadline = None
+            if lane.parker is not None:
+                lane.parker.unpark()
         if following < inf:
             self._set(max(following, now + PAUSE))

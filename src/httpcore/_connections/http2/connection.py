@@ -9,14 +9,14 @@ order in which they were encrypted; they never wait.
 Reading. Where the loop pushes what arrives (asyncio), it is fed to the engine as it comes, and nobody waits
 for the stream at all. Elsewhere (threads, trio) one of the exchanges that wait is the *reader*: it waits for
 the stream, feeds whatever comes, wakes those whom it concerns, and hands the reading over when it leaves,
-however it leaves. In both cases an exchange sleeps until there is news for its `Signal`.
+however it leaves. In both cases an exchange sleeps until there is news for its `Lane`.
 
 Giving up never blocks: it is posted, and done at once if the lock is free. Whoever lets go of the lock looks
 at the post again. A finaliser may come from another thread than the loop's, so the loop does what it posts.
 
 Invariants: the engine's table of streams and the kernel's bytes are only touched under the lock; there is one
 reader at most, and if an exchange waits where nothing is pushed, there is one. A connection does not refer to
-its exchanges, only to their signals, so that an abandoned response is found by the collector.
+its exchanges, only to their lanes, so that an abandoned response is found by the collector.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ..._types import Buffer
 from ..requests import NOBODY, Claim, Keeper, Request, Response
 from .alarm import Alarm
 from .exchange import HTTP2Exchange
-from .signals import Signal
+from .lanes import Lane
 from .silence import Silence, Verdict
 
 T = TypeVar("T")
@@ -94,10 +94,10 @@ class HTTP2Connection:
         "_woken",
         "_write_error",
         "keeper",
+        "lanes",
         "owes_settings_event",
         "peer",
         "sent_count",
-        "signals",
     )
 
     def __init__(
@@ -111,9 +111,9 @@ class HTTP2Connection:
     ) -> None:
         self.peer = peer
         self.keeper: Keeper = NOBODY
-        # The signals of all exchanges whose answers are neither read out nor closed.
-        self.signals: set[Signal] = set()
-        self._alarm = Alarm(backend, self.signals)
+        # The lanes of all exchanges whose answers are neither read out nor closed.
+        self.lanes: set[Lane] = set()
+        self._alarm = Alarm(backend, self.lanes)
         self.sent_count = 0
         # Some trace heard that SETTINGS are waited for, and no one yet that they came.
         self.owes_settings_event = False
@@ -135,9 +135,9 @@ class HTTP2Connection:
         self._is_suspect = False
         # Who waits, and who of them reads for all.
         self._is_pushed = False
-        self._reader: Signal | None = None
-        self._parked: dict[Signal, None] = {}
-        self._congested: dict[Signal, None] = {}
+        self._reader: Lane | None = None
+        self._parked: dict[Lane, None] = {}
+        self._congested: dict[Lane, None] = {}
         self._woken: list[Parker] = []
         self._silence = None if ping_interval is None else Silence(ping_interval, ping_timeout)
         self._cancel_ping: Callable[[], None] | None = None
@@ -191,7 +191,7 @@ class HTTP2Connection:
         return self._standing >= 0
 
     def has_news(self) -> bool:
-        return self._is_pushed and not self.signals and self._stream.has_news()
+        return self._is_pushed and not self.lanes and self._stream.has_news()
 
     def exchange(self, request: Request, claim: Claim) -> Coroutine[object, object, Response]:
         """Send `request`, and return its response as soon as the head is here."""
@@ -202,7 +202,7 @@ class HTTP2Connection:
         self._post(self._part)
 
     def describe(self) -> str:
-        count = len(self.signals)
+        count = len(self.lanes)
         return f"HTTP/2, {'ACTIVE' if count else 'IDLE'}, {count} streams"
 
     # What an exchange asks.
@@ -211,15 +211,15 @@ class HTTP2Connection:
         await self._backend.checkpoint()
 
     def open(
-        self, fields: http2.RequestFields, target: bytes, signal: Signal, *, content: bytes | None, ends: bool
-    ) -> tuple[http2.Stream, int, int]:
+        self, lane: Lane, fields: http2.RequestFields, target: bytes, *, content: bytes | None, ends: bool
+    ) -> tuple[int, int]:
         """Queue a request's head, and as much as may go of a body that is here whole.
 
-        Returns the stream, how much of the body was taken, and the mark that `sent_count` passes when the
-        first byte of it has left. `None` for `content` leaves the body for later, unless it `ends` here.
+        Returns how much of the body was taken, and the mark that `sent_count` passes when the first byte of
+        the head has left. `None` for `content` leaves the body for later, unless it `ends` here.
         """
-        self.signals.add(signal)
-        opening = (fields, target, signal, content, ends)
+        self.lanes.add(lane)
+        opening = (lane, fields, target, content, ends)
         try:
             with self._lock: opened = self._carry_out(self._open, *opening)  # fmt: skip  # noqa: E701
         except WriteError:
@@ -231,34 +231,34 @@ class HTTP2Connection:
         return opened
 
     def _open(
-        self, fields: http2.RequestFields, target: bytes, signal: Signal, content: bytes | None, ends: bool
-    ) -> tuple[http2.Stream, int, int]:
+        self, lane: Lane, fields: http2.RequestFields, target: bytes, content: bytes | None, ends: bool
+    ) -> tuple[int, int]:
         engine = self._engine
         if len(engine.streams) >= self._standing:
             raise WriteError(f"The connection to {self.peer} takes no more requests.")
-        mark = self.sent_count + len(self._unsent) + engine.pending_output
-        stream = engine.open_stream(fields, target, ends=ends)
-        stream.owner = signal
+        mark = self.sent_count + len(self._unsent) + engine.output.size
+        engine.open_stream(fields, target, ends=ends, stream=lane)
         taken = 0
         if content is not None:
-            taken = engine.send_data(stream, content, ends=True)
+            taken = engine.send_data(lane, content, ends=True)
         if self._silence is not None and len(engine.streams) == 1:
             self._silence.hear(monotonic())
             self._watch_silence()
-        self._send_soon()
-        return stream, taken, mark
+        if not self._is_flush_due:
+            self._send_soon()
+        return taken, mark
 
-    def send_data(self, stream: http2.Stream, data: Buffer, signal: Signal, *, ends: bool) -> int:
+    def send_data(self, lane: Lane, data: Buffer, *, ends: bool) -> int:
         """Queue what may go of `data`; if none may, there will be news when some may."""
-        taken = self._locked(self._send_data, stream, data, signal, ends)
+        taken = self._locked(self._send_data, lane, data, ends)
         self._settle()
         return taken
 
-    def _send_data(self, stream: http2.Stream, data: Buffer, signal: Signal, ends: bool) -> int:
+    def _send_data(self, lane: Lane, data: Buffer, ends: bool) -> int:
         if self.is_congested:
-            self._congested[signal] = None
+            self._congested[lane] = None
             return 0
-        taken = self._engine.send_data(stream, data, ends=ends)
+        taken = self._engine.send_data(lane, data, ends=ends)
         self._send_soon()
         if self.is_congested:
             self._flush()
@@ -267,53 +267,56 @@ class HTTP2Connection:
     @property
     def is_congested(self) -> bool:
         """Whether the peer is too slow for more to be queued."""
-        return len(self._unsent) + self._engine.pending_output > CONGESTION
+        return len(self._unsent) + self._engine.output.size > CONGESTION
 
-    def note_congestion(self, signal: Signal) -> None:
-        """Have `signal` told when the queue is empty."""
-        # Among the signals, since the alarm looks at the deadlines of these.
-        self.signals.add(signal)
-        self._congested[signal] = None
+    def note_congestion(self, lane: Lane) -> None:
+        """Have `lane` told when the queue is empty."""
+        # Among the lanes, since the alarm looks at the deadlines of these.
+        self.lanes.add(lane)
+        self._congested[lane] = None
 
-    def consume(self, stream: http2.Stream, size: int) -> None:
+    def consume(self, lane: Lane, size: int) -> None:
         """The caller took `size` bytes: let the peer send as many."""
-        self._post(self._consume, stream, size)
+        self._post(self._consume, lane, size)
 
-    def _consume(self, stream: http2.Stream, size: int) -> None:
-        self._engine.consume(stream, size)
+    def _consume(self, lane: Lane, size: int) -> None:
+        self._engine.consume(lane, size)
         self._send_soon()
 
-    def leave(self, signal: Signal, stream: http2.Stream | None, *, foreign: bool = False) -> None:
-        """An exchange is over: its stream, if it is still open, is reset."""
-        if stream is None and signal not in self._congested:
-            # Closed both ways: neither the engine knows of it any more, nor any list that needs the lock.
-            self.signals.discard(signal)
+    def finish(self, lane: Lane) -> None:
+        """An exchange is complete both ways: the engine knows its stream no more, nor does, for nearly all,
+        any list that needs the lock."""
+        if lane in self._congested:
+            self.leave(lane)
         else:
-            self._post(self._leave, signal, stream, foreign=foreign)
+            self.lanes.discard(lane)
 
-    def _leave(self, signal: Signal, stream: http2.Stream | None) -> None:
-        self.signals.discard(signal)
-        self._congested.pop(signal, None)
-        if stream is not None:
-            self._engine.reset(stream)
-            self._send_soon()
-        self._stand_down(signal)
+    def leave(self, lane: Lane, *, foreign: bool = False) -> None:
+        """An exchange is over: its stream, if it is still open, is reset."""
+        self._post(self._leave, lane, foreign=foreign)
 
-    def take_away(self, signal: Signal, stream: http2.Stream) -> None:
+    def _leave(self, lane: Lane) -> None:
+        self._let_go(lane)
+        self._stand_down(lane)
+
+    def take_away(self, lane: Lane) -> None:
         """An exchange is closed while another task or thread waits for more of it, and has to hear of it."""
-        self._post(self._take_away, signal, stream)
+        self._post(self._take_away, lane)
 
-    def _take_away(self, signal: Signal, stream: http2.Stream) -> None:
-        self.signals.discard(signal)
-        self._congested.pop(signal, None)
-        self._engine.reset(stream)
-        self._send_soon()
-        signal.is_over = signal.has_news = True
-        if signal.parker is not None:
-            self._woken.append(signal.parker)
-        elif self._reader is signal and not self._stream.nudge() and not self.signals:
+    def _take_away(self, lane: Lane) -> None:
+        self._let_go(lane)
+        lane.is_over = lane.has_news = True
+        if lane.parker is not None:
+            self._woken.append(lane.parker)
+        elif self._reader is lane and not self._stream.nudge() and not self.lanes:
             # Inside the kernel, where only the end of the connection is heard; and nobody else needs it.
             self._part()
+
+    def _let_go(self, lane: Lane) -> None:
+        self.lanes.discard(lane)
+        self._congested.pop(lane, None)
+        self._engine.reset(lane)
+        self._send_soon()
 
     @property
     def received_count(self) -> int:
@@ -327,7 +330,7 @@ class HTTP2Connection:
     def suspect(self) -> None:
         """Nothing at all arrived while an exchange waited: no new requests until something does."""
         self._is_suspect = True
-        if not self._is_pushed and len(self.signals) <= 1:
+        if not self._is_pushed and len(self.lanes) <= 1:
             # Nobody is left who would notice.
             self._is_retired = True
         self._settle()
@@ -339,58 +342,58 @@ class HTTP2Connection:
 
     # Waiting.
 
-    def wait(self, signal: Signal, deadline: float | None) -> Awaitable[bool]:
-        """Sleep until there is news for `signal`, or for no reason; `False` when `deadline` has passed."""
+    def wait(self, lane: Lane, deadline: float | None) -> Awaitable[bool]:
+        """Sleep until there is news for `lane`, or for no reason; `False` when `deadline` has passed."""
         if not self._is_pushed:
-            return self._wait_by_turns(signal, deadline)
-        parker = signal.parker = self._backend.create_parker()
-        signal.deadline = deadline
-        if signal.has_news:
+            return self._wait_by_turns(lane, deadline)
+        parker = lane.parker = self._backend.create_parker()
+        lane.deadline = deadline
+        if lane.has_news:
             parker.unpark()
         elif deadline is not None and deadline < self._alarm.due and not self._alarm.set(deadline):
             return parker.park(deadline)
         return parker.park(None)
 
-    async def _wait_by_turns(self, signal: Signal, deadline: float | None) -> bool:
+    async def _wait_by_turns(self, lane: Lane, deadline: float | None) -> bool:
         try:
-            while not signal.has_news:
-                if not await self._wait_in_turn(signal, deadline):
-                    return signal.has_news
+            while not lane.has_news:
+                if not await self._wait_in_turn(lane, deadline):
+                    return lane.has_news
             return True
         finally:
-            self._locked(self._stand_down, signal)
+            self._locked(self._stand_down, lane)
             self._settle()
 
-    async def _wait_in_turn(self, signal: Signal, deadline: float | None) -> bool:
+    async def _wait_in_turn(self, lane: Lane, deadline: float | None) -> bool:
         """Read for all, or sleep while another exchange does; `False` when `deadline` has passed."""
-        role = self._locked(self._take_role, signal)
+        role = self._locked(self._take_role, lane)
         if role is Role.READER:
             return await self._read(deadline)
         if role is Role.NONE:
             return True
         if role is Role.WRITER:
             return await self._wait_to_send(deadline)
-        assert signal.parker is not None
-        return await signal.parker.park(deadline)
+        assert lane.parker is not None
+        return await lane.parker.park(deadline)
 
-    def _take_role(self, signal: Signal) -> Role:
-        if signal.has_news:
+    def _take_role(self, lane: Lane) -> Role:
+        if lane.has_news:
             # From another thread, after this one had looked and before it had the lock. There may be no more.
             return Role.NONE
-        if self._reader is None or self._reader is signal:
-            self._reader = signal
+        if self._reader is None or self._reader is lane:
+            self._reader = lane
             return Role.READER
         if self._unsent and not self._stream.nudge():
             return Role.WRITER
-        signal.parker = self._backend.create_parker()
-        self._parked[signal] = None
+        lane.parker = self._backend.create_parker()
+        self._parked[lane] = None
         return Role.SLEEPER
 
-    def _stand_down(self, signal: Signal) -> None:
+    def _stand_down(self, lane: Lane) -> None:
         """Wait no longer, and leave the reading to another one of those who do."""
-        self._parked.pop(signal, None)
-        signal.parker = None
-        if self._reader is not signal:
+        self._parked.pop(lane, None)
+        lane.parker = None
+        if self._reader is not lane:
             return
         self._reader = next(iter(self._parked), None)
         if self._reader is not None and self._reader.parker is not None:
@@ -471,12 +474,11 @@ class HTTP2Connection:
             self._send_soon()
 
     def _tell(self, streams: list[http2.Stream]) -> None:
-        for stream in streams:
-            signal = stream.owner
-            if isinstance(signal, Signal):
-                signal.has_news = True
-                if signal.parker is not None:
-                    self._woken.append(signal.parker)
+        for lane in streams:
+            assert isinstance(lane, Lane)
+            lane.has_news = True
+            if lane.parker is not None:
+                self._woken.append(lane.parker)
 
     def _break(self, exc: ReadError | WriteError | None) -> None:
         """The stream broke, or ended. What the peer said before it did has been heard."""
@@ -509,8 +511,8 @@ class HTTP2Connection:
         self._mail.clear()
         self._parked.clear()
         self._reader = None
-        for signal in self.signals:
-            signal.parker = None
+        for lane in self.lanes:
+            lane.parker = None
         self._is_closed = True
         self._engine.fail(ReadError(f"The connection to {self.peer} belongs to the parent of this process."))
 
@@ -527,7 +529,7 @@ class HTTP2Connection:
     def _send_soon(self) -> None:
         """Send at the end of this turn of the loop, with what others queue until then, or at once."""
         engine = self._engine
-        if self._is_flush_due or not engine.has_output:
+        if self._is_flush_due or not engine.output.size:
             return
         # Alone, there is nobody to wait for.
         if len(engine.streams) > 1 and self._stream.call_soon(self._send_due):
@@ -544,7 +546,7 @@ class HTTP2Connection:
         self._is_flush_due = False
         engine = self._engine
         try:
-            while self._unsent or engine.has_output:
+            while self._unsent or engine.output.size:
                 data = self._unsent or engine.take_output()
                 sent = self._stream.try_send(data)
                 self.sent_count += sent
@@ -557,10 +559,10 @@ class HTTP2Connection:
             self._write_error = exc
             engine.take_output()
         if self._congested:
-            for signal in self._congested:
-                signal.has_news = True
-                if signal.parker is not None:
-                    self._woken.append(signal.parker)
+            for lane in self._congested:
+                lane.has_news = True
+                if lane.parker is not None:
+                    self._woken.append(lane.parker)
             self._congested.clear()
 
     # Silence.

@@ -16,7 +16,7 @@ from ..._types import Buffer, Headers
 from ..exchanges import COMPLETE, CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, OPEN, Exchange, Stage
 from ..requests import Claim, Fate, Request, Response
 from ..trace import Info, Trace
-from .signals import Signal
+from .lanes import Lane
 
 if TYPE_CHECKING:
     from .connection import HTTP2Connection
@@ -34,12 +34,11 @@ class HTTP2Exchange(Exchange):
         "_deadline",
         "_is_torn",
         "_knew_settings",
+        "_lane",
         "_length",
         "_mark",
         "_pending",
         "_received",
-        "_signal",
-        "_stream",
         "_taken",
         "_uploaded",
     )
@@ -56,8 +55,7 @@ class HTTP2Exchange(Exchange):
         self.version = "HTTP/2"
         self.reason = None
         self._connection = connection
-        self._signal = Signal()
-        self._stream: http2.Stream | None = None
+        self._lane = Lane()
         # The upload: a piece that may go, whether more is to come, what Content-Length says, what has gone.
         self._pending: Buffer = b""
         self._body_is_open = False
@@ -81,26 +79,27 @@ class HTTP2Exchange(Exchange):
     async def run(self) -> Response:
         """Send, and listen until a final head is here."""
         request = self._request
+        lane = self._lane
+        connection = self._connection
         try:
             route = request.route
             fields = http2.prepare_fields(request.method, route.scheme, route.authority, request.headers)
-            if self._connection.is_congested:
+            if connection.is_congested:
                 await self._wait_for_room()
             if request.trace is not None:
                 head = await self._run_traced(fields, request.trace)
             else:
-                stream = self._open(fields)
+                self._open(fields)
                 if self._body_is_open:
-                    await self._upload(stream, expects_continue=fields.expects_continue)
+                    await self._upload(expects_continue=fields.expects_continue)
                 timeouts = request.timeouts
                 deadline = timeouts.deadline(timeouts.read)
-                received = self._connection.received_count
-                signal = self._signal
-                signal.has_news = False
-                if stream.head is None and stream.error is None:
+                received = connection.received_count
+                lane.has_news = False
+                if lane.head is None and lane.error is None:
                     # Most need no other wait than this one, which saves the price of one more coroutine.
-                    await self._connection.wait(signal, deadline)
-                head = stream.head or await self._receive_head(stream, deadline, received)
+                    await connection.wait(lane, deadline)
+                head = lane.head or await self._receive_head(deadline, received)
             if self._body_is_open and head.status >= 300:
                 self._stop_upload()
             if self._is_torn and request.body is not None:
@@ -118,31 +117,32 @@ class HTTP2Exchange(Exchange):
     async def _run_traced(self, fields: http2.RequestFields, trace: Trace) -> http2.ResponseHead:
         info: Info = {"request": self._request}
         connection = self._connection
+        lane = self._lane
 
-        async def send_head() -> http2.Stream:
+        async def send_head() -> None:
             # Nothing may come between choosing a stream's number and queueing its head.
-            return self._open(fields)
+            self._open(fields)
 
-        stream = await trace.run("http2.send_request_headers", info, send_head)
+        await trace.run("http2.send_request_headers", info, send_head)
 
         async def send_body() -> None:
-            await self._upload(stream, expects_continue=fields.expects_continue)
+            await self._upload(expects_continue=fields.expects_continue)
 
         async def receive_head() -> http2.ResponseHead:
             deadline = self._request.timeouts.deadline(self._request.timeouts.read)
-            return stream.head or await self._receive_head(stream, deadline, connection.received_count)
+            return lane.head or await self._receive_head(deadline, connection.received_count)
 
         await trace.run("http2.send_request_body", info, send_body)
         head = await trace.run("http2.receive_response_headers", info, receive_head)
         if connection.owes_settings_event and connection.has_settings:
             connection.owes_settings_event = False
             await trace.emit("http2.receive_remote_settings.complete", {"return_value": None})
-        for interim in stream.interim:
+        for interim in lane.interim:
             await trace.emit("http2.receive_interim_headers.complete", {"return_value": interim})
         await trace.emit("http2.receive_response_body.started", info)
         return head
 
-    def _open(self, fields: http2.RequestFields) -> http2.Stream:
+    def _open(self, fields: http2.RequestFields) -> None:
         """Check what can be checked before a byte is queued; queue the head, with a small body at once."""
         request = self._request
         body = request.body
@@ -155,10 +155,10 @@ class HTTP2Exchange(Exchange):
         is_joined = content is not None and len(content) <= JOIN_SIZE and not fields.expects_continue
         self._knew_settings = self._connection.has_settings
         try:
-            stream, taken, self._mark = self._connection.open(
+            self._uploaded, self._mark = self._connection.open(
+                self._lane,
                 fields,
                 request.target,
-                self._signal,
                 content=content if is_joined and not ends else None,
                 ends=ends,
             )
@@ -169,12 +169,10 @@ class HTTP2Exchange(Exchange):
                 raise
             self._claim.fate = Fate.UNSENT
             raise type(failure)(str(failure)) from failure
-        self._stream = stream
-        self._uploaded = taken
-        self._body_is_open = not stream.is_sent
-        if content and self._body_is_open:
-            self._pending = memoryview(content)[taken:]
-        return stream
+        if not self._lane.is_sent:
+            self._body_is_open = True
+            if content:
+                self._pending = memoryview(content)[self._uploaded :]
 
     def _check_length(self, size: int, *, is_all: bool) -> None:
         length = self._length
@@ -185,27 +183,25 @@ class HTTP2Exchange(Exchange):
             f"The request body is {way} than its Content-Length: {size} bytes instead of {length}."
         )
 
-    async def _receive_head(
-        self, stream: http2.Stream, deadline: float | None, received: int
-    ) -> http2.ResponseHead:
+    async def _receive_head(self, deadline: float | None, received: int) -> http2.ResponseHead:
         """Listen until `deadline`, or longer after an interim head. `received` is from when that began."""
-        signal = self._signal
+        lane = self._lane
         timeouts = self._request.timeouts
         interims = 0
         while True:
-            signal.has_news = False
-            if stream.head is not None:
-                return stream.head
-            self._check(stream)
-            if len(stream.interim) > interims:
-                interims = len(stream.interim)
+            lane.has_news = False
+            if lane.head is not None:
+                return lane.head
+            self._check()
+            if len(lane.interim) > interims:
+                interims = len(lane.interim)
                 deadline = timeouts.deadline(timeouts.read)
-            if not await self._connection.wait(signal, deadline):
+            if not await self._connection.wait(lane, deadline):
                 raise self._late_to_read("No response", received)
 
-    def _check(self, stream: http2.Stream) -> None:
+    def _check(self) -> None:
         """Raise what has ended the stream. Each exchange has an exception of its own."""
-        error = stream.error
+        error = self._lane.error
         if error is not None:
             raise type(error)(str(error)) from error
 
@@ -217,67 +213,69 @@ class HTTP2Exchange(Exchange):
         timeouts = self._request.timeouts
         deadline = timeouts.deadline(timeouts.write)
         while connection.is_congested and not connection.is_gone:
-            self._signal.has_news = False
-            connection.note_congestion(self._signal)
-            if not await connection.wait(self._signal, deadline):
+            self._lane.has_news = False
+            connection.note_congestion(self._lane)
+            if not await connection.wait(self._lane, deadline):
                 raise self._late(WriteTimeout, "No room for the request", timeouts.write)
 
-    async def _upload(self, stream: http2.Stream, *, expects_continue: bool) -> None:
+    async def _upload(self, *, expects_continue: bool) -> None:
         """Send the body, until all of it is queued or the final head comes."""
         if expects_continue and self._body_is_open:
-            await self._await_continue(stream)
-        while self._body_is_open and stream.head is None:
-            await self._advance_upload(stream)
+            await self._await_continue()
+        while self._body_is_open and self._lane.head is None:
+            await self._advance_upload()
 
-    async def _await_continue(self, stream: http2.Stream) -> None:
+    async def _await_continue(self) -> None:
         """Hold the body back until any head arrives, or for a second (RFC 9110 §10.1.1)."""
+        lane = self._lane
         total = self._request.timeouts.total
         deadline = monotonic() + CONTINUE_WAIT
         if total is not None and total < deadline:
             deadline = total
-        while stream.head is None and not stream.interim:
-            self._signal.has_news = False
-            self._check(stream)
-            if not await self._connection.wait(self._signal, deadline):
+        while lane.head is None and not lane.interim:
+            lane.has_news = False
+            self._check()
+            if not await self._connection.wait(lane, deadline):
                 return
 
-    async def _advance_upload(self, stream: http2.Stream) -> None:
+    async def _advance_upload(self) -> None:
         """Fetch what comes next and queue what the peer lets us send, or wait until something moves."""
+        lane = self._lane
         body = self._request.body
         assert body is not None
         if not self._pending and body.content is None:
             self._pending = await body.next_chunk()
             self._check_length(self._uploaded + len(self._pending), is_all=not self._pending)
         timeouts = self._request.timeouts
-        if self._try_send(stream):
+        if self._try_send():
             self._deadline = None
-        elif stream.is_ended or stream.stops_upload:
+        elif lane.is_ended or lane.stops_upload:
             # Who has answered in full and takes no more will never take it (RFC 9113 §8.1).
             self._stop_upload()
         else:
             if self._deadline is None:
                 self._deadline = timeouts.deadline(timeouts.write)
                 self._received = self._connection.received_count
-            if not await self._connection.wait(self._signal, self._deadline):
+            if not await self._connection.wait(lane, self._deadline):
                 self._suspect(self._received)
                 raise self._late(WriteTimeout, "No room for more of the request", timeouts.write)
 
-    def _try_send(self, stream: http2.Stream) -> bool:
+    def _try_send(self) -> bool:
         """Queue a part of what is pending, or the end; `False` if nothing may go now."""
-        signal = self._signal
-        signal.has_news = False
-        self._check(stream)
-        if stream.stops_upload:
+        lane = self._lane
+        lane.has_news = False
+        self._check()
+        if lane.stops_upload:
             return False
         data = self._pending
         body = self._request.body
         ends = not data or (body is not None and body.content is not None)
-        taken = self._connection.send_data(stream, data, signal, ends=ends)
+        taken = self._connection.send_data(lane, data, ends=ends)
         self._uploaded += taken
         self._pending = memoryview(data)[taken:] if taken < len(data) else b""
-        if stream.is_sent:
+        if lane.is_sent:
             self._body_is_open = False
-        return taken > 0 or stream.is_sent
+        return taken > 0 or lane.is_sent
 
     def _stop_upload(self) -> None:
         self._is_torn = True
@@ -288,7 +286,7 @@ class HTTP2Exchange(Exchange):
 
     @property
     def trailers(self) -> Headers:
-        return [] if self._stream is None else [*self._stream.trailers]
+        return [*self._lane.trailers]
 
     def try_receive(self) -> bytes | None:
         if self._stage is not OPEN:
@@ -302,67 +300,67 @@ class HTTP2Exchange(Exchange):
             raise
 
     async def _receive(self) -> bytes:
-        stream = self._stream
-        assert stream is not None
         if self._served >= FAIRNESS:
             self._served = 0
             await self._connection.checkpoint()
         timeouts = self._request.timeouts
         deadline = timeouts.deadline(timeouts.read)
         received = self._connection.received_count
-        signal = self._signal
+        lane = self._lane
         while True:
-            signal.has_news = False
-            if signal.is_over:
+            lane.has_news = False
+            if lane.is_over:
                 raise ReadError(f"The response from {self._peer} was closed while it was being read.")
             if (data := self._take()) is not None:
                 return data
             if self._body_is_open:
-                await self._advance_upload(stream)
+                await self._advance_upload()
                 deadline = timeouts.deadline(timeouts.read)
                 received = self._connection.received_count
-            elif not await self._connection.wait(signal, deadline):
+            elif not await self._connection.wait(lane, deadline):
                 raise self._late_to_read("No more of the response", received)
 
     def _take(self) -> bytes | None:
         """What is here of the body, `b""` at its end, `None` if it has to be waited for."""
-        stream = self._stream
-        assert stream is not None
+        lane = self._lane
         # Another thread may be reading: what ends the body is looked at before the body is.
-        is_ended, error = stream.is_ended, stream.error
-        chunks = stream.data
+        is_ended, error = lane.is_ended, lane.error
+        chunks = lane.data
         if chunks:
             data = chunks.popleft()
             self._served += 1
             if is_ended:
                 if not chunks and not self._body_is_open:
-                    self._finish(stream)
+                    self._finish()
                 return data
             self._taken += len(data)
             if self._taken >= CREDIT_SIZE:
-                self._connection.consume(stream, self._taken)
+                self._connection.consume(lane, self._taken)
                 self._taken = 0
             return data
         if is_ended:
             if self._body_is_open:
                 return None
-            self._finish(stream)
+            self._finish()
             return b""
         if error is not None:
-            self._check(stream)
+            self._check()
         return None
 
     # The end, in one of three ways. None of them waits.
 
     def _finish_if_complete(self) -> None:
         """Let go of the stream if the response has been handed over, and the upload is over."""
-        stream = self._stream
-        if stream is not None and stream.is_ended and not stream.data and not self._body_is_open:
-            self._finish(stream)
+        lane = self._lane
+        if lane.is_ended and not lane.data and not self._body_is_open:
+            self._finish()
 
-    def _finish(self, stream: http2.Stream) -> None:
-        # A stream that is closed both ways is no longer there to be reset.
-        self._connection.leave(self._signal, None if stream.is_sent else stream)
+    def _finish(self) -> None:
+        lane = self._lane
+        if lane.is_sent:
+            self._connection.finish(lane)
+        else:
+            self._connection.leave(lane)
         self._claim.release()
         # Last: an exchange that is interrupted before it let go of its claim is still open, and will fail.
         self._stage = COMPLETE
@@ -372,16 +370,16 @@ class HTTP2Exchange(Exchange):
         if self._stage is not OPEN:
             return
         connection = self._connection
-        stream = self._stream
-        is_sent = stream is not None and connection.sent_count > self._mark
+        lane = self._lane
+        is_sent = lane.id > 0 and connection.sent_count > self._mark
         self._describe(exc, is_sent=is_sent)
-        if stream is not None and stream.error is not None:
-            if stream.is_refused:
+        if lane.error is not None:
+            if lane.is_refused:
                 self._claim.fate = Fate.REFUSED
                 if self._knew_settings:
                     # Who refuses what its settings allow asks us to go elsewhere.
                     connection.retire()
-            elif connection.has_died and stream.head is None and not stream.interim:
+            elif connection.has_died and lane.head is None and not lane.interim:
                 self._claim.fate = Fate.UNANSWERED if is_sent else Fate.UNSENT
         self._let_go(Stage.FAILED)
 
@@ -397,10 +395,10 @@ class HTTP2Exchange(Exchange):
 
     def _drop(self, *, foreign: bool = False, is_awaited: bool = False) -> None:
         self._stop_upload()
-        if is_awaited and self._stream is not None:
-            self._connection.take_away(self._signal, self._stream)
+        if is_awaited:
+            self._connection.take_away(self._lane)
         else:
-            self._connection.leave(self._signal, self._stream, foreign=foreign)
+            self._connection.leave(self._lane, foreign=foreign)
         if self._connection.is_gone:
             self._claim.discard(foreign=foreign)
         else:
@@ -408,13 +406,13 @@ class HTTP2Exchange(Exchange):
 
     async def close(self) -> None:
         """End the exchange where it is."""
-        stream = self._stream
-        if self._stage is not OPEN or stream is None:
+        lane = self._lane
+        if self._stage is not OPEN:
             return
-        if stream.is_ended and not self._body_is_open:
-            stream.data.clear()
+        if lane.is_ended and not self._body_is_open:
+            lane.data.clear()
             try:
-                self._finish(stream)
+                self._finish()
             except BaseException as exc:
                 self.fail(exc)
                 raise

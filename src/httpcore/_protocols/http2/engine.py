@@ -70,6 +70,7 @@ from .streams import Stage, Stream
 _HEAD, _BODY, _ENDED, _GONE = Stage.HEAD, Stage.BODY, Stage.ENDED, Stage.GONE
 
 _DATA: Final = frames.DATA
+_HEADERS: Final = frames.HEADERS
 _PADDED: Final = frames.PADDED
 _END_STREAM: Final = frames.END_STREAM
 _END_HEADERS: Final = frames.END_HEADERS
@@ -87,7 +88,8 @@ class Engine:
         self._encoder = Encoder()
         self._decoder = Decoder(list_size=limits.header_list_size, field_count=limits.field_count)
         # What goes out.
-        self._output = Output(limits)
+        self.output = Output(limits)
+        """What `take_output` will return."""
         self._send_window = 2**16 - 1
         self._blocked: dict[int, Stream] = {}
         self._is_window_open = False
@@ -129,41 +131,36 @@ class Engine:
         self._goaway = ""
         self._is_closing = False
         self._provoked_count = 0
-        self._output.put(frames.PREFACE)
-        self._output.put(pack_our_settings(limits))
-        self._output.put(pack_window_update(0, CONNECTION_WINDOW - (2**16 - 1)))
+        self.output.put(frames.PREFACE)
+        self.output.put(pack_our_settings(limits))
+        self.output.put(pack_window_update(0, CONNECTION_WINDOW - (2**16 - 1)))
 
     def __repr__(self) -> str:
         return f"<Engine: {len(self.streams)} streams, capacity {self.capacity}>"
 
     # What goes out.
 
-    @property
-    def has_output(self) -> bool:
-        return self._output.size > 0
-
-    @property
-    def pending_output(self) -> int:
-        """Bytes that `take_output` would return."""
-        return self._output.size
-
     def take_output(self) -> bytes:
         """Everything that is to be sent."""
-        return self._output.take()
+        return self.output.take()
 
     # Requests.
 
-    def open_stream(self, request: RequestFields, target: bytes, *, ends: bool) -> Stream:
+    def open_stream(
+        self, request: RequestFields, target: bytes, *, ends: bool, stream: Stream | None = None
+    ) -> Stream:
         """Queue the head of a request, which `ends` with it if it has no body. RFC 9113 §8.3.1.
 
         Raises `LocalProtocolError`, and then nothing has changed. `target` has no part in a CONNECT, §8.5.
+        Who wants to know more of a `stream` than we do brings one of a class of its own.
         """
-        check_request_line(request.method, target)
-        is_connect = request.method == b"CONNECT"
-        path = () if is_connect else ((b":path", target),)
-        limit = self._peer.header_list_size
+        method = request.method
+        check_request_line(method, target)
+        path = () if method == b"CONNECT" else ((b":path", target),)
+        peer = self._peer
+        limit = peer.header_list_size
         if limit is not None:
-            size = request.list_size + (0 if is_connect else len(b":path") + len(target) + FIELD_OVERHEAD)
+            size = request.list_size + (len(b":path") + len(target) + FIELD_OVERHEAD if path else 0)
             if size > limit:
                 raise LocalProtocolError(
                     f"The request head is {size} bytes large; the peer takes {limit} (MAX_HEADER_LIST_SIZE)."
@@ -174,19 +171,21 @@ class Engine:
         self._next_id = stream_id + 2
         if self._next_id > frames.LARGEST_ID:
             self._retire()
-        stream = Stream(
-            stream_id, self._peer.initial_window, is_head=request.method == b"HEAD", is_connect=is_connect
-        )
+        if stream is None:
+            stream = Stream()
+        stream.id = stream_id
+        stream.method = method
+        stream.send_window = peer.initial_window
         stream.is_sent = ends
         self.streams[stream_id] = stream
         if self._patience.spent:
             self._patience.win_back(HEAD_WORTH)
         block = self._encoder.encode(path, request.repeated)
-        if len(block) <= self._peer.frame_size:
+        if len(block) <= peer.frame_size:
             flags = _END_HEADERS | _END_STREAM if ends else _END_HEADERS
-            self._output.put(pack_frame(frames.HEADERS, flags, stream_id, block))
+            self.output.put(pack_frame(frames.HEADERS, flags, stream_id, block))
         else:
-            self._output.put(split_block(stream_id, block, ends=ends, limit=self._peer.frame_size))
+            self.output.put(split_block(stream_id, block, ends=ends, limit=peer.frame_size))
         return stream
 
     def send_data(self, stream: Stream, data: Buffer, *, ends: bool = False) -> int:
@@ -214,7 +213,7 @@ class Engine:
         elif size:
             taken = 0
         elif ends:
-            self._output.put(pack_header(_DATA, _END_STREAM, stream_id, 0))
+            self.output.put(pack_header(_DATA, _END_STREAM, stream_id, 0))
         if taken < size:
             self._blocked.setdefault(stream_id, stream)
         elif ends:
@@ -232,17 +231,17 @@ class Engine:
         if self._patience.spent:
             self._patience.win_back(SENT_WORTH * (size // limit + 1))
         if size <= limit:
-            self._output.put(pack_header(_DATA, _END_STREAM if ends else 0, stream_id, size))
+            self.output.put(pack_header(_DATA, _END_STREAM if ends else 0, stream_id, size))
             whole = size == len(data) and isinstance(data, bytes)
-            self._output.put(data if whole else bytes(data[:size]))
+            self.output.put(data if whole else bytes(data[:size]))
             return
         is_frozen = isinstance(data.obj if isinstance(data, memoryview) else data, bytes)
         view = memoryview(data if is_frozen else bytes(data[:size]))
         for at in range(0, size, limit):
             stop = min(at + limit, size)
             flags = _END_STREAM if ends and stop == size else 0
-            self._output.put(pack_header(_DATA, flags, stream_id, stop - at))
-            self._output.put(view[at:stop])
+            self.output.put(pack_header(_DATA, flags, stream_id, stop - at))
+            self.output.put(view[at:stop])
 
     def consume(self, stream: Stream, size: int) -> None:
         """The caller took `size` bytes of `stream.data`: let the peer send as many, in large steps."""
@@ -262,13 +261,13 @@ class Engine:
             stream.window = window
             stream.taken = 0
             stream.capacity_left += credit
-            self._output.put(pack_window_update(stream.id, credit))
+            self.output.put(pack_window_update(stream.id, credit))
 
     def reset(self, stream: Stream, code: ErrorCode = ErrorCode.CANCEL) -> None:
         """Give up a stream, or what is unread of it. Does no harm twice, or when it is complete."""
         stream.data.clear()
         if stream.id in self.streams:
-            self._output.put(pack_reset(stream.id, code))
+            self.output.put(pack_reset(stream.id, code))
             self._forget(stream)
 
     def _forget(self, stream: Stream, *, is_by_peer: bool = False) -> None:
@@ -284,7 +283,7 @@ class Engine:
         """Ask for a sign of life (RFC 9113 §6.7): eight bytes, which come back as `acknowledged`."""
         assert len(payload) == 8
         self._pinged = payload
-        self._output.put(pack_frame(frames.PING, 0, 0, payload))
+        self.output.put(pack_frame(frames.PING, 0, 0, payload))
 
     # The end.
 
@@ -292,7 +291,7 @@ class Engine:
         """Say goodbye; what is open goes on (RFC 9113 §6.8)."""
         if self.failure is None and not self._is_closing:
             self._is_closing = True
-            self._output.put(frames.pack_goaway(code))
+            self.output.put(frames.pack_goaway(code))
             self._retire()
 
     def _retire(self) -> None:
@@ -324,7 +323,7 @@ class Engine:
         message = describe_fault(fault.code, fault.reason)
         self.failure = RemoteProtocolError(message)
         self._retire()
-        self._output.put(frames.pack_goaway(fault.code, fault.reason.encode()))
+        self.output.put(frames.pack_goaway(fault.code, fault.reason.encode()))
         for stream in self._end_streams(lambda: RemoteProtocolError(message)):
             self._news[stream.id] = stream
 
@@ -352,7 +351,7 @@ class Engine:
                 f"more than {self._limits.provoked_reset_count} streams had to be reset, "
                 f"the last one for {fault.reason}",
             )
-        self._output.put_answer(pack_reset(fault.stream_id, fault.code))
+        self.output.put_answer(pack_reset(fault.stream_id, fault.code))
         if stream is None:
             return
         if stream.stage is _ENDED:
@@ -437,25 +436,34 @@ class Engine:
                     self._payload_ends = bool(flags & _END_STREAM)
                     at = self._read_payload(data, start)
                 elif stream is not None:
-                    if size >= TINY_SIZE:
-                        stream.data.append(data[start:at])
-                    elif size:
-                        stream.append_tiny(data[start:at])
+                    if size:
+                        stream.append(data[start:at])
                     if flags & _END_STREAM:
                         self._end(stream)
                     news[stream_id] = stream
                 continue
-            self._check_order(kind, stream_id, size, data, start)
-            if at > end:
-                at = start - HEADER_SIZE
-                self._needed = HEADER_SIZE + size
-                break
+            is_plain_head = (
+                kind == _HEADERS
+                and flags & ~_END_STREAM == _END_HEADERS
+                and stream_id in streams
+                and at <= end
+                and size <= OUR_FRAME_LIMIT
+                and not self._block_id
+                and self.has_settings
+            )
+            if not is_plain_head:
+                self._check_order(kind, stream_id, size, data, start)
+                if at > end:
+                    at = start - HEADER_SIZE
+                    self._needed = HEADER_SIZE + size
+                    break
             try:
-                handle = _HANDLERS.get(kind)
-                if handle is None:
-                    patience.spend()
-                else:
+                if is_plain_head:
+                    self._on_block(stream_id, data[start:at], ends=bool(flags & _END_STREAM))
+                elif (handle := _HANDLERS.get(kind)) is not None:
                     handle(self, flags, stream_id, data[start:at])
+                else:
+                    patience.spend()
             except Fault as fault:
                 if not fault.stream_id:
                     raise
@@ -473,11 +481,7 @@ class Engine:
         self._payload_left -= stop - at
         stream = self._payload_stream
         if stream is not None and stop > at:
-            piece = data[at:stop]
-            if stop - at >= TINY_SIZE:
-                stream.data.append(piece)
-            else:
-                stream.append_tiny(piece)
+            stream.append(data[at:stop])
             self._news[stream.id] = stream
             if not self._payload_left:
                 self._payload_stream = None
@@ -527,7 +531,7 @@ class Engine:
         return stream
 
     def _credit_connection(self) -> None:
-        self._output.put_answer(pack_window_update(0, CONNECTION_WINDOW - self._receive_window))
+        self.output.put_answer(pack_window_update(0, CONNECTION_WINDOW - self._receive_window))
         self._receive_window = CONNECTION_WINDOW
 
     def _check_known(self, kind: int, stream_id: int) -> None:
@@ -570,10 +574,8 @@ class Engine:
             self._credit_connection()
         if stream is None:
             return
-        if len(content) >= TINY_SIZE:
-            stream.data.append(content)
-        elif content:
-            stream.append_tiny(content)
+        if content:
+            stream.append(content)
         self._credit_stream(stream)
         if ends:
             self._end(stream)
@@ -696,7 +698,7 @@ class Engine:
             self.capacity = (
                 self._limits.stream_count if count is None else min(count, self._limits.stream_count)
             )
-        self._output.put_answer(frames.SETTINGS_ACK)
+        self.output.put_answer(frames.SETTINGS_ACK)
 
     def _change_windows(self, change: int) -> None:
         """RFC 9113 §6.9.2: of the open streams too, and below zero if need be."""
@@ -719,7 +721,7 @@ class Engine:
         check_size(frames.PING, payload, 8)
         if not flags & frames.ACK:
             self._patience.spend()
-            self._output.put_answer(pack_frame(frames.PING, frames.ACK, 0, payload))
+            self.output.put_answer(pack_frame(frames.PING, frames.ACK, 0, payload))
         elif payload == self._pinged:
             self.acknowledged = payload
             self._pinged = None

@@ -34,28 +34,31 @@ class Stage(enum.Enum):
 
 
 UNLIMITED = 2**64
-"""What is missing of a body of unknown length: more than can ever arrive."""
+"""What is missing of a body of unknown length: more than can ever arrive, and twice what a length may say."""
+
+NOTHING: deque[bytes] = deque(maxlen=0)
+"""Stays empty, whatever is put into it: a queue of its own would be most of what a waiting stream takes."""
 
 
 class Stream:
-    """What the wire knows of one exchange. The connection reads it, and sets `owner`."""
+    """What the wire knows of one exchange. The connection reads it.
+
+    Without an id until `Engine.open_stream`; RFC 9113 §5.1 calls that "idle".
+    """
 
     __slots__ = (
         "capacity_left",
         "data",
         "error",
         "error_code",
-        "has_length",
         "head",
         "id",
         "interim",
-        "is_connect",
         "is_ended",
-        "is_head",
         "is_refused",
         "is_sent",
+        "method",
         "missing",
-        "owner",
         "send_window",
         "stage",
         "stops_upload",
@@ -64,15 +67,12 @@ class Stream:
         "window",
     )
 
-    def __init__(self, stream_id: int, send_window: int, *, is_head: bool, is_connect: bool) -> None:
-        self.id = stream_id
-        self.owner: object | None = None
-        """Whatever the connection wants to find again."""
+    def __init__(self) -> None:
+        self.id = 0
         self.stage = _HEAD
         # The request.
-        self.is_head = is_head
-        self.is_connect = is_connect
-        self.send_window = send_window
+        self.method = b""
+        self.send_window = 0
         """Bytes of DATA that the peer takes; negative after it has lowered INITIAL_WINDOW_SIZE."""
         self.is_sent = False
         """Whether our half is complete: END_STREAM is queued."""
@@ -84,13 +84,13 @@ class Stream:
         """The final head."""
         self.interim: Sequence[ResponseHead] = ()
         """The 1xx heads."""
-        self.data: deque[bytes] = deque()
+        self.data = NOTHING
         """What has arrived of the body and was not taken. Who takes it calls `Engine.consume`."""
         self.trailers: Sequence[Field] = ()
         self.is_ended = False
         """Whether the response is complete: END_STREAM has arrived, and the length is right."""
-        self.has_length = False
         self.missing = UNLIMITED
+        """Bytes of the body that are still to come."""
         # Credit: what is left + what is unread + what was taken and not yet returned = the window.
         self.window = STREAM_WINDOW
         self.capacity_left = STREAM_WINDOW
@@ -132,10 +132,9 @@ class Stream:
             self.interim = [*self.interim, ResponseHead(status, [*head.fields])]
             return False
         # RFC 9113 §8.1.1: where there can be no content, its length says what there would have been.
-        if self.is_head or status == 204 or status == 304:
+        if status == 204 or status == 304 or self.method == b"HEAD":
             self.missing = 0
-        elif head.length is not None and not (self.is_connect and status < 300):
-            self.has_length = True
+        elif head.length is not None and not (status < 300 and self.method == b"CONNECT"):
             self.missing = head.length
         self.head = ResponseHead(status, [*head.fields])
         self.stage = _BODY
@@ -163,24 +162,34 @@ class Stream:
                 stream_id=self.id,
             )
         if payload_size > self.missing:
-            limit = "longer than its Content-Length" if self.has_length else "where there is none"
+            has_none = self.method == b"HEAD" or (self.head is not None and self.head.status in (204, 304))
+            limit = "where there is none" if has_none else "longer than its Content-Length"
             raise Fault(ErrorCode.PROTOCOL_ERROR, f"a body {limit}", stream_id=self.id)
         self.missing -= payload_size
         self.capacity_left -= size
         # Padding is taken by nobody.
         self.taken += size - payload_size
 
-    def append_tiny(self, piece: bytes) -> None:
-        """An object for each byte would make fifty of it."""
+    def append(self, piece: bytes) -> None:
+        """Keep a piece of the body. An object for each byte would make fifty of it."""
         data = self.data
-        if data and len(data[-1]) < TINY_SIZE:
-            data[-1] += piece
-        else:
-            data.append(piece)
+        if data is NOTHING:
+            self.data = deque((piece,))
+            return
+        if len(piece) < TINY_SIZE:
+            try:
+                last = data[-1]
+                if len(last) < TINY_SIZE:
+                    data[-1] = last + piece
+                    return
+            except IndexError:
+                # Nothing was left, or nothing is: another thread takes what is there meanwhile.
+                pass
+        data.append(piece)
 
     def end(self) -> None:
         """END_STREAM has arrived: the response is complete, if its length is right (RFC 9113 §8.1.1)."""
-        if self.has_length and self.missing:
+        if 0 < self.missing < UNLIMITED // 2:
             raise Fault(
                 ErrorCode.PROTOCOL_ERROR,
                 f"a body {self.missing} bytes shorter than its Content-Length",
