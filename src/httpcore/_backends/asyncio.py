@@ -24,6 +24,9 @@ from .sync import socket_info
 
 T = TypeVar("T")
 
+# What `get_running_loop` is made of; outside a loop it is `None`, and no exception is made for that.
+_running_loop = asyncio._get_running_loop
+
 RECEIVE_SIZE = 128 * 1024
 """Bytes that the loop receives at once: each time costs a turn of the loop."""
 
@@ -369,39 +372,43 @@ class AsyncioStream(asyncio.BufferedProtocol):
 class AsyncioParker:
     __slots__ = ("_deadline", "_future", "_is_unparked", "_loop", "_timer")
 
+    # Set where there is a deadline.
+    _deadline: float
+    _timer: asyncio.TimerHandle
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._future: asyncio.Future[bool] | None = None
         self._is_unparked = False
-        self._deadline = 0.0
-        self._timer: asyncio.TimerHandle | None = None
 
-    async def park(self, deadline: float | None) -> bool:
-        if self._is_unparked:
-            return True
+    def park(self, deadline: float | None) -> Awaitable[bool]:
         future = self._future = self._loop.create_future()
         if self._is_unparked:
-            return True
-        if deadline is not None:
-            seconds = deadline - monotonic()
-            if seconds <= 0:
-                return False
-            self._deadline = deadline
-            self._timer = self._loop.call_later(seconds, self._expire)
+            future.set_result(True)
+        if deadline is None or self._is_unparked:
+            # No coroutine round it: on HTTP/2 there is one for each request in flight.
+            return future
+        return self._park_until(deadline, future)
+
+    async def _park_until(self, deadline: float, future: asyncio.Future[bool]) -> bool:
+        seconds = deadline - monotonic()
+        if seconds <= 0:
+            return self._is_unparked
+        self._deadline = deadline
+        self._timer = self._loop.call_later(seconds, self._expire)
         try:
-            is_unparked: bool = await future
-            return is_unparked
+            return await future
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            self._timer.cancel()
 
     def unpark(self, *, foreign: bool = False) -> None:
         self._is_unparked = True
-        if self._future is None:
+        future = self._future
+        if future is None:
             return
         if not foreign and _running_loop() is self._loop:
-            self._wake()
+            if not future.done():
+                future.set_result(True)
             return
         try:
             self._loop.call_soon_threadsafe(self._wake)
@@ -493,13 +500,6 @@ class AsyncioBackend:
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Callable[[], None] | None:
         return asyncio.get_running_loop().call_later(max(0.0, when - monotonic()), callback).cancel
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _view_of(loop: asyncio.AbstractEventLoop) -> memoryview:

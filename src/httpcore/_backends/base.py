@@ -87,7 +87,7 @@ class Stream(Protocol):
 class Parker(Protocol):
     """One sleep and one wake-up, in any order."""
 
-    def park(self, deadline: float | None) -> Coroutine[object, object, bool]:
+    def park(self, deadline: float | None) -> Awaitable[bool]:
         """Suspend until `unpark`, which may have come already; `False` when `deadline` passed first."""
 
     def unpark(self, *, foreign: bool = False) -> None:
