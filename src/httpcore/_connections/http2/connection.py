@@ -307,7 +307,7 @@ class HTTP2Connection:
         self._let_go(lane)
         lane.is_over = lane.has_news = True
         if lane.parker is not None:
-            self._woken.append(lane.parker)
+            self._wake(lane.parker)
         elif self._reader is lane and not self._stream.nudge() and not self.lanes:
             # Inside the kernel, where only the end of the connection is heard; and nobody else needs it.
             self._part()
@@ -478,7 +478,15 @@ class HTTP2Connection:
             assert isinstance(lane, Lane)
             lane.has_news = True
             if lane.parker is not None:
-                self._woken.append(lane.parker)
+                self._wake(lane.parker)
+
+    def _wake(self, parker: Parker) -> None:
+        if self._is_pushed:
+            # A task, which comes when the loop does.
+            parker.unpark()
+        else:
+            # A thread, which comes at once, and would find the lock taken.
+            self._woken.append(parker)
 
     def _break(self, exc: ReadError | WriteError | None) -> None:
         """The stream broke, or ended. What the peer said before it did has been heard."""
@@ -562,7 +570,7 @@ class HTTP2Connection:
             for lane in self._congested:
                 lane.has_news = True
                 if lane.parker is not None:
-                    self._woken.append(lane.parker)
+                    self._wake(lane.parker)
             self._congested.clear()
 
     # Silence.

@@ -82,6 +82,44 @@ _CREDIT_AT = CONNECTION_WINDOW // 2
 class Engine:
     """One connection."""
 
+    # Past thirty attributes of an instance Python looks each of them up the slow way.
+    __slots__ = (
+        "_block_ends",
+        "_block_id",
+        "_block_pieces",
+        "_blocked",
+        "_decoder",
+        "_encoder",
+        "_goaway",
+        "_is_closing",
+        "_is_window_open",
+        "_last_processed_id",
+        "_limits",
+        "_needed",
+        "_news",
+        "_next_id",
+        "_patience",
+        "_payload_ends",
+        "_payload_left",
+        "_payload_stream",
+        "_peer",
+        "_pinged",
+        "_provoked_count",
+        "_receive_window",
+        "_resets",
+        "_rest",
+        "_send_window",
+        "acknowledged",
+        "capacity",
+        "failure",
+        "goaway_code",
+        "has_settings",
+        "is_usable",
+        "output",
+        "received_count",
+        "streams",
+    )
+
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
         self._peer = PeerSettings()
