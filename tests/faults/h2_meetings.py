@@ -142,7 +142,7 @@ def sized_post(content: bytes) -> dict[str, Any]:
 def engine_of(client: Client) -> Any:
     """The engine of the client's one HTTP/2 connection."""
     (place,) = client.pool._pool.ledger.places
-    return place.connection._engine
+    return place.connection.engine
 
 
 async def fails(awaitable: Awaitable[object], *kinds: type[Exception]) -> Exception:

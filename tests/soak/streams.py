@@ -121,7 +121,7 @@ class StreamRun:
             assert server.accepted == 1
         (place,) = client.pool._pool.ledger.places
         assert not place.connection.lanes
-        assert not place.connection._engine.streams
+        assert not place.connection.engine.streams
 
 
 def respond(peer: HTTP2Peer, request: Stream) -> None:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from threading import Lock
 from time import monotonic
 from typing import TypeVar
@@ -75,7 +75,6 @@ class HTTP2Connection:
         "_backend",
         "_cancel_ping",
         "_congested",
-        "_engine",
         "_is_closed",
         "_is_cut",
         "_is_flush_due",
@@ -93,6 +92,7 @@ class HTTP2Connection:
         "_unsent",
         "_woken",
         "_write_error",
+        "engine",
         "keeper",
         "lanes",
         "owes_settings_event",
@@ -119,7 +119,8 @@ class HTTP2Connection:
         self.owes_settings_event = False
         self._stream = stream
         self._backend = backend
-        self._engine = http2.Engine()
+        # For others to look at only.
+        self.engine = http2.Engine()
         self._lock = Lock()
         self._mail: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._unsent: Buffer = b""
@@ -129,7 +130,7 @@ class HTTP2Connection:
         self._is_cut = False
         self._is_closed = False
         # What the keeper was told last.
-        self._known_standing = self._engine.capacity
+        self._known_standing = self.engine.capacity
         self._is_retired = False
         # Nothing came while an exchange waited, and nothing has come since.
         self._is_suspect = False
@@ -160,7 +161,7 @@ class HTTP2Connection:
     @property
     def _standing(self) -> int:
         """How many exchanges fit at once; below zero: none any more."""
-        engine = self._engine
+        engine = self.engine
         if engine.failure is not None:
             return GONE
         if not engine.is_usable or self._is_retired or self._write_error is not None:
@@ -174,7 +175,7 @@ class HTTP2Connection:
     @property
     def failure(self) -> Exception | None:
         """Why nothing can be sent any more."""
-        engine = self._engine
+        engine = self.engine
         if engine.failure is None and self._write_error is not None and not engine.has_settings:
             return self._never_begun(self._write_error)
         return engine.failure or self._write_error
@@ -182,7 +183,7 @@ class HTTP2Connection:
     @property
     def has_died(self) -> bool:
         """Whether the connection was cut off, and not ended for anything that either side did."""
-        return self._is_cut and not self._engine.goaway_code
+        return self._is_cut and not self.engine.goaway_code
 
     def is_ready(self) -> bool:
         if not self._is_pushed and self._reader is None:
@@ -219,25 +220,37 @@ class HTTP2Connection:
         the head has left. `None` for `content` leaves the body for later, unless it `ends` here.
         """
         self.lanes.add(lane)
-        opening = (lane, fields, target, content, ends)
         try:
-            with self._lock: opened = self._carry_out(self._open, *opening)  # fmt: skip  # noqa: E701
+            with self._lock: opened = self._open(lane, fields, target, content, ends)  # fmt: skip  # noqa: E701
         except WriteError:
             # It may have ended before it had a keeper, who then hears of it now.
             self._settle()
             raise
-        if self._mail or self._woken or self._write_error is not None or not self._engine.is_usable:
+        if self._mail or self._woken or self._write_error is not None or not self.engine.is_usable:
             self._settle()
         return opened
 
     def _open(
         self, lane: Lane, fields: http2.RequestFields, target: bytes, content: bytes | None, ends: bool
     ) -> tuple[int, int]:
-        engine = self._engine
-        if len(engine.streams) >= self._standing:
+        """What `_carry_out` would carry out, without the call for each request."""
+        if self._is_torn or self._mail:
+            self._catch_up()
+        engine = self.engine
+        if (
+            len(engine.streams) >= engine.capacity
+            or self._is_retired
+            or self._is_suspect
+            or self._write_error is not None
+        ):
             raise WriteError(f"The connection to {self.peer} takes no more requests.")
         mark = self.sent_count + len(self._unsent) + engine.output.size
-        engine.open_stream(fields, target, ends=ends, stream=lane)
+        self._is_torn = True
+        try:
+            engine.open_stream(fields, target, ends=ends, stream=lane)
+        except LocalProtocolError:
+            self._is_torn = False
+            raise
         taken = 0
         if content is not None:
             taken = engine.send_data(lane, content, ends=True)
@@ -246,6 +259,7 @@ class HTTP2Connection:
             self._watch_silence()
         if not self._is_flush_due:
             self._send_soon()
+        self._is_torn = False
         return taken, mark
 
     def send_data(self, lane: Lane, data: Buffer, *, ends: bool) -> int:
@@ -258,7 +272,7 @@ class HTTP2Connection:
         if self.is_congested:
             self._congested[lane] = None
             return 0
-        taken = self._engine.send_data(lane, data, ends=ends)
+        taken = self.engine.send_data(lane, data, ends=ends)
         self._send_soon()
         if self.is_congested:
             self._flush()
@@ -267,7 +281,7 @@ class HTTP2Connection:
     @property
     def is_congested(self) -> bool:
         """Whether the peer is too slow for more to be queued."""
-        return len(self._unsent) + self._engine.output.size > CONGESTION
+        return len(self._unsent) + self.engine.output.size > CONGESTION
 
     def note_congestion(self, lane: Lane) -> None:
         """Have `lane` told when the queue is empty."""
@@ -280,7 +294,7 @@ class HTTP2Connection:
         self._post(self._consume, lane, size)
 
     def _consume(self, lane: Lane, size: int) -> None:
-        self._engine.consume(lane, size)
+        self.engine.consume(lane, size)
         self._send_soon()
 
     def finish(self, lane: Lane) -> None:
@@ -305,27 +319,17 @@ class HTTP2Connection:
 
     def _take_away(self, lane: Lane) -> None:
         self._let_go(lane)
-        lane.is_over = lane.has_news = True
-        if lane.parker is not None:
-            self._wake(lane.parker)
-        elif self._reader is lane and not self._stream.nudge() and not self.lanes:
+        lane.is_over = True
+        self._tell([lane])
+        if lane.parker is None and self._reader is lane and not self._stream.nudge() and not self.lanes:
             # Inside the kernel, where only the end of the connection is heard; and nobody else needs it.
             self._part()
 
     def _let_go(self, lane: Lane) -> None:
         self.lanes.discard(lane)
         self._congested.pop(lane, None)
-        self._engine.reset(lane)
+        self.engine.reset(lane)
         self._send_soon()
-
-    @property
-    def received_count(self) -> int:
-        """Tells whether anything at all arrived."""
-        return self._engine.received_count
-
-    @property
-    def has_settings(self) -> bool:
-        return self._engine.has_settings
 
     def suspect(self) -> None:
         """Nothing at all arrived while an exchange waited: no new requests until something does."""
@@ -446,7 +450,7 @@ class HTTP2Connection:
             self._pump()
 
     def _pump(self) -> None:
-        engine = self._engine
+        engine = self.engine
         stream = self._stream
         try:
             while (data := stream.try_receive(RECEIVE_SIZE)) is not None:
@@ -473,26 +477,25 @@ class HTTP2Connection:
         else:
             self._send_soon()
 
-    def _tell(self, streams: list[http2.Stream]) -> None:
+    def _tell(self, streams: Iterable[http2.Stream]) -> None:
+        # A task comes when the loop does; a thread comes at once, and would find the lock taken.
+        wakes_now = self._is_pushed
         for lane in streams:
             assert isinstance(lane, Lane)
             lane.has_news = True
-            if lane.parker is not None:
-                self._wake(lane.parker)
-
-    def _wake(self, parker: Parker) -> None:
-        if self._is_pushed:
-            # A task, which comes when the loop does.
-            parker.unpark()
-        else:
-            # A thread, which comes at once, and would find the lock taken.
-            self._woken.append(parker)
+            parker = lane.parker
+            if parker is None:
+                continue
+            if wakes_now:
+                parker.unpark()
+            else:
+                self._woken.append(parker)
 
     def _break(self, exc: ReadError | WriteError | None) -> None:
         """The stream broke, or ended. What the peer said before it did has been heard."""
         self._is_cut = True
         failure: Exception | None = self._write_error or exc
-        if not self._engine.has_settings:
+        if not self.engine.has_settings:
             failure = self._never_begun(failure)
         if failure is not None:
             self._fail(failure)
@@ -504,12 +507,12 @@ class HTTP2Connection:
         return error
 
     def _fail(self, exc: Exception) -> None:
-        self._tell(self._engine.fail(exc))
+        self._tell(self.engine.fail(exc))
         self._shut()
 
     def _part(self) -> None:
         if not self._is_closed:
-            self._engine.close()
+            self.engine.close()
             self._flush()
             self._fail(ReadError(f"The connection to {self.peer} was closed while it was being used."))
 
@@ -522,7 +525,7 @@ class HTTP2Connection:
         for lane in self.lanes:
             lane.parker = None
         self._is_closed = True
-        self._engine.fail(ReadError(f"The connection to {self.peer} belongs to the parent of this process."))
+        self.engine.fail(ReadError(f"The connection to {self.peer} belongs to the parent of this process."))
 
     def _shut(self) -> None:
         """End the stream, with its own goodbye if it has one."""
@@ -536,7 +539,7 @@ class HTTP2Connection:
 
     def _send_soon(self) -> None:
         """Send at the end of this turn of the loop, with what others queue until then, or at once."""
-        engine = self._engine
+        engine = self.engine
         if self._is_flush_due or not engine.output.size:
             return
         # Alone, there is nobody to wait for.
@@ -552,7 +555,7 @@ class HTTP2Connection:
     def _flush(self) -> None:
         """Send what is queued, as far as it goes."""
         self._is_flush_due = False
-        engine = self._engine
+        engine = self.engine
         try:
             while self._unsent or engine.output.size:
                 data = self._unsent or engine.take_output()
@@ -567,10 +570,7 @@ class HTTP2Connection:
             self._write_error = exc
             engine.take_output()
         if self._congested:
-            for lane in self._congested:
-                lane.has_news = True
-                if lane.parker is not None:
-                    self._wake(lane.parker)
+            self._tell(self._congested)
             self._congested.clear()
 
     # Silence.
@@ -591,14 +591,14 @@ class HTTP2Connection:
     def _check_silence(self) -> float | None:
         """Send a PING if it is time, give the peer up if it is past; return when to look again."""
         silence = self._silence
-        if silence is None or not self._engine.streams:
+        if silence is None or not self.engine.streams:
             return None
         verdict, when = silence.look(monotonic())
         if verdict is Verdict.DEAD:
             self._fail(ReadTimeout(f"{self.peer} did not answer a PING within {silence.timeout} s."))
             return None
         if verdict is Verdict.ASK:
-            self._engine.ping(PING)
+            self.engine.ping(PING)
             self._flush()
         return when
 
@@ -620,6 +620,20 @@ class HTTP2Connection:
         with self._lock: return self._carry_out(operation, *arguments)  # fmt: skip  # noqa: E701
 
     def _carry_out(self, operation: Callable[..., T], *arguments: object) -> T:
+        if self._is_torn or self._mail:
+            self._catch_up()
+        self._is_torn = True
+        try:
+            result = operation(*arguments)
+        except (LocalProtocolError, WriteError):
+            # Found out before anything was touched.
+            self._is_torn = False
+            raise
+        self._is_torn = False
+        return result
+
+    def _catch_up(self) -> None:
+        """Carry out what was posted."""
         if self._is_torn:
             # An exception out of nowhere struck inside the engine: nobody knows what was on its way.
             self._write_error = WriteError(f"Sending to {self.peer} was interrupted.")
@@ -630,14 +644,7 @@ class HTTP2Connection:
             posted, subjects = mail[0]
             posted(*subjects)
             mail.popleft()
-        try:
-            result = operation(*arguments)
-        except (LocalProtocolError, WriteError):
-            # Found out before anything was touched.
-            self._is_torn = False
-            raise
         self._is_torn = False
-        return result
 
     def _settle(self) -> None:
         """Empty the post, wake whom there is news for, tell the keeper what changed."""

@@ -94,7 +94,7 @@ class HTTP2Exchange(Exchange):
                     await self._upload(expects_continue=fields.expects_continue)
                 timeouts = request.timeouts
                 deadline = timeouts.deadline(timeouts.read)
-                received = connection.received_count
+                received = connection.engine.received_count
                 lane.has_news = False
                 if lane.head is None and lane.error is None:
                     # Most need no other wait than this one, which saves the price of one more coroutine.
@@ -104,7 +104,9 @@ class HTTP2Exchange(Exchange):
                 self._stop_upload()
             if self._is_torn and request.body is not None:
                 await request.body.close()
-            self._finish_if_complete()
+            if lane.is_ended and not lane.data and not self._body_is_open:
+                # All of the response was in its head.
+                self._finish()
             if request.trace is not None and self._has_completed():
                 await self._after_completion()
             self.status = head.status
@@ -130,11 +132,11 @@ class HTTP2Exchange(Exchange):
 
         async def receive_head() -> http2.ResponseHead:
             deadline = self._request.timeouts.deadline(self._request.timeouts.read)
-            return lane.head or await self._receive_head(deadline, connection.received_count)
+            return lane.head or await self._receive_head(deadline, connection.engine.received_count)
 
         await trace.run("http2.send_request_body", info, send_body)
         head = await trace.run("http2.receive_response_headers", info, receive_head)
-        if connection.owes_settings_event and connection.has_settings:
+        if connection.owes_settings_event and connection.engine.has_settings:
             connection.owes_settings_event = False
             await trace.emit("http2.receive_remote_settings.complete", {"return_value": None})
         for interim in lane.interim:
@@ -153,7 +155,7 @@ class HTTP2Exchange(Exchange):
                 self._check_length(len(content), is_all=True)
         ends = content == b""
         is_joined = content is not None and len(content) <= JOIN_SIZE and not fields.expects_continue
-        self._knew_settings = self._connection.has_settings
+        self._knew_settings = self._connection.engine.has_settings
         try:
             self._uploaded, self._mark = self._connection.open(
                 self._lane,
@@ -255,7 +257,7 @@ class HTTP2Exchange(Exchange):
         else:
             if self._deadline is None:
                 self._deadline = timeouts.deadline(timeouts.write)
-                self._received = self._connection.received_count
+                self._received = self._connection.engine.received_count
             if not await self._connection.wait(lane, self._deadline):
                 self._suspect(self._received)
                 raise self._late(WriteTimeout, "No room for more of the request", timeouts.write)
@@ -289,6 +291,8 @@ class HTTP2Exchange(Exchange):
         return [*self._lane.trailers]
 
     def try_receive(self) -> bytes | None:
+        if self._stage is COMPLETE:
+            return b""
         if self._stage is not OPEN:
             return self._after_the_end()
         if self._served >= FAIRNESS or self._body_is_open or self._request.trace is not None:
@@ -305,7 +309,7 @@ class HTTP2Exchange(Exchange):
             await self._connection.checkpoint()
         timeouts = self._request.timeouts
         deadline = timeouts.deadline(timeouts.read)
-        received = self._connection.received_count
+        received = self._connection.engine.received_count
         lane = self._lane
         while True:
             lane.has_news = False
@@ -316,7 +320,7 @@ class HTTP2Exchange(Exchange):
             if self._body_is_open:
                 await self._advance_upload()
                 deadline = timeouts.deadline(timeouts.read)
-                received = self._connection.received_count
+                received = self._connection.engine.received_count
             elif not await self._connection.wait(lane, deadline):
                 raise self._late_to_read("No more of the response", received)
 
@@ -348,12 +352,6 @@ class HTTP2Exchange(Exchange):
         return None
 
     # The end, in one of three ways. None of them waits.
-
-    def _finish_if_complete(self) -> None:
-        """Let go of the stream if the response has been handed over, and the upload is over."""
-        lane = self._lane
-        if lane.is_ended and not lane.data and not self._body_is_open:
-            self._finish()
 
     def _finish(self) -> None:
         lane = self._lane
@@ -429,5 +427,5 @@ class HTTP2Exchange(Exchange):
         return error
 
     def _suspect(self, received: int) -> None:
-        if self._connection.received_count == received:
+        if self._connection.engine.received_count == received:
             self._connection.suspect()

@@ -93,7 +93,12 @@ class Encoder:
         self._block_count += 1
         pieces = [] if self._smallest_capacity is None else [self._encode_resizing()]
         for field in fields:
-            pieces.append(self._encode_field(field))
+            head = _CHANGING.get(field[0])
+            if head is None or len(field[1]) >= len(_SHORT_LENGTHS) or field in _STATIC_FIELDS:
+                pieces.append(self._encode_field(field))
+            else:
+                # As that would, without three calls: it is the `:path` of every request.
+                pieces += (head, _SHORT_LENGTHS[len(field[1])], field[1])
         # Only now: `fields` may have moved the table.
         if repeated is self._last:
             pieces.append(self._last_block)

@@ -56,7 +56,7 @@ from .output import Output
 from .patience import HEAD_WORTH, SENT_WORTH, TINY, USELESS, Patience
 from .requests import FIELD_OVERHEAD, RequestFields
 from .resets import Resets
-from .responses import read_head
+from .responses import ParsedHead, read_head
 from .settings import (
     LARGEST_WINDOW,
     OUR_FRAME_LIMIT,
@@ -221,7 +221,7 @@ class Engine:
         block = self._encoder.encode(path, request.repeated)
         if len(block) <= peer.frame_size:
             flags = _END_HEADERS | _END_STREAM if ends else _END_HEADERS
-            self.output.put(pack_frame(frames.HEADERS, flags, stream_id, block))
+            self.output.put(pack_frame(_HEADERS, flags, stream_id, block))
         else:
             self.output.put(split_block(stream_id, block, ends=ends, limit=peer.frame_size))
         return stream
@@ -583,12 +583,13 @@ class Engine:
             )
 
     def _end(self, stream: Stream) -> None:
-        """END_STREAM has arrived."""
-        try:
-            stream.end()
-        except Fault as fault:
-            self._fail_stream(fault)
+        """END_STREAM has arrived: the response is complete, if its length is right."""
+        if stream.missing and stream.is_short:
+            reason = f"a body {stream.missing} bytes shorter than its Content-Length"
+            self._fail_stream(Fault(ErrorCode.PROTOCOL_ERROR, reason, stream_id=stream.id))
             return
+        stream.is_ended = True
+        stream.stage = _ENDED
         if self._provoked_count:
             self._provoked_count -= 1
         if stream.is_sent:
@@ -676,7 +677,11 @@ class Engine:
         if stream.stage is _BODY:
             stream.take_trailers(block, ends=ends)
             self._end(stream)
-        elif stream.take_head(read_head(block), ends=ends, interim_count=self._limits.interim_count):
+        elif stream.take_head(
+            block.reading if type(block.reading) is ParsedHead else read_head(block),
+            ends=ends,
+            interim_count=self._limits.interim_count,
+        ):
             if self._patience.spent:
                 self._patience.win_back(HEAD_WORTH)
             if ends:

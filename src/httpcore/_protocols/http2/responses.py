@@ -65,9 +65,8 @@ _is_status = re.compile(rb"[1-9][0-9]{2}").fullmatch
 
 
 def read_head(block: FieldBlock) -> ParsedHead:
-    reading = block.reading
-    if type(reading) is not ParsedHead:
-        block.reading = reading = ParsedHead(block)
+    """Read a block for the first time."""
+    block.reading = reading = ParsedHead(block)
     return reading
 
 

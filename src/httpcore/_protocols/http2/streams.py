@@ -136,7 +136,7 @@ class Stream:
             self.missing = 0
         elif head.length is not None and not (status < 300 and self.method == b"CONNECT"):
             self.missing = head.length
-        self.head = ResponseHead(status, [*head.fields])
+        self.head = _make_head(ResponseHead, (status, [*head.fields]))
         self.stage = _BODY
         return True
 
@@ -187,16 +187,10 @@ class Stream:
                 pass
         data.append(piece)
 
-    def end(self) -> None:
-        """END_STREAM has arrived: the response is complete, if its length is right (RFC 9113 §8.1.1)."""
-        if 0 < self.missing < UNLIMITED // 2:
-            raise Fault(
-                ErrorCode.PROTOCOL_ERROR,
-                f"a body {self.missing} bytes shorter than its Content-Length",
-                stream_id=self.id,
-            )
-        self.is_ended = True
-        self.stage = _ENDED
+    @property
+    def is_short(self) -> bool:
+        """Whether bytes are missing that Content-Length has promised (RFC 9113 §8.1.1)."""
+        return 0 < self.missing < UNLIMITED // 2
 
     def note_reset(self, code: int) -> None:
         """RST_STREAM has arrived (RFC 9113 §6.4, §8.1, §8.7)."""
@@ -221,6 +215,9 @@ class Stream:
     def has_answer(self) -> bool:
         return self.head is not None or bool(self.interim)
 
+
+# What `ResponseHead(...)` comes to, without the function that a NamedTuple has for it.
+_make_head = tuple.__new__
 
 # Up to Python 3.11 a member costs as much as a call when it is looked up in its class.
 _HEAD, _BODY, _ENDED = Stage.HEAD, Stage.BODY, Stage.ENDED
