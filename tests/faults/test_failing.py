@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
 
 from ..colours import Colour
-from ..soak.failing import KINDS, judge, run
+from ..soak.failing import KINDS, fail, judge, open_client, run
 from ..soak.processes import ServerProcess, start_server
 from .rows import row
 
@@ -26,3 +27,35 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def test_failing_exchanges_leave_nothing(colour: Colour, kind: str, server: ServerProcess) -> None:
     if colour.is_async or not KINDS[kind].only_async:
         judge(colour.run(run, colour, KINDS[kind], server, COUNT))
+
+
+@pytest.mark.parametrize("kind", ["refused", "nowhere", "distrusted", "no-tls", "no-tunnel", "bad-field"])
+def test_who_gets_no_connection_leaves_nothing_to_the_collector(
+    colour: Colour, kind: str, server: ServerProcess
+) -> None:
+    async def body() -> set[str]:
+        async with open_client(colour, KINDS[kind], server) as client:
+            await fail(client, KINDS[kind], server, 10)
+            await _collect(colour)
+            gc.disable()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            try:
+                await fail(client, KINDS[kind], server, 10)
+                await _collect(colour)
+                return {type(found).__name__ for found in gc.garbage if _is_ours(found)}
+            finally:
+                gc.set_debug(0)
+                gc.enable()
+                gc.garbage.clear()
+
+    assert not colour.run(body)
+
+
+async def _collect(colour: Colour) -> None:
+    for _ in range(3):
+        await colour.pause()
+    gc.collect()
+
+
+def _is_ours(found: object) -> bool:
+    return type(found).__module__.startswith("httpcore")

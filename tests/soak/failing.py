@@ -130,14 +130,11 @@ class Look:
 
 async def run(colour: Colour, kind: Kind, server: ServerProcess, count: int) -> list[Look]:
     """Fail `count` times; what there was after each tenth of them."""
-    options = {"max_connections": AT_ONCE, **kind.options}
-    is_proxied = "proxy_mode" in options
-    client = colour.proxy(_url(server), **options) if is_proxied else colour.client(**options)
-    async with client:
+    async with open_client(colour, kind, server) as client:
         held = await client.send(_url(server, b"/hold-body")) if kind.is_full else None
         looks = []
         for _ in range(10):
-            await _fail(client, kind, server, count // 10)
+            await fail(client, kind, server, count // 10)
             figures = client.pool.statistics()
             assert figures["active"] == kind.is_full, figures
             assert figures["connecting"] == figures["waiting"] == 0, figures
@@ -148,7 +145,15 @@ async def run(colour: Colour, kind: Kind, server: ServerProcess, count: int) -> 
     return looks
 
 
-async def _fail(client: Client, kind: Kind, server: ServerProcess, count: int) -> None:
+def open_client(colour: Colour, kind: Kind, server: ServerProcess) -> Client:
+    options = {"max_connections": AT_ONCE, **kind.options}
+    if "proxy_mode" in options:
+        return colour.proxy(_url(server), **options)
+    return colour.client(**options)
+
+
+async def fail(client: Client, kind: Kind, server: ServerProcess, count: int) -> None:
+    """Fail `count` times, several at once."""
     errors = () if kind.error is None else kind.error
 
     async def work() -> None:

@@ -397,6 +397,8 @@ class Race:
     def close(self) -> None:
         for sock in self.running:
             sock.close()
+        # Their tracebacks lead back to the race.
+        self._errors.clear()
 
     def forget_parent(self) -> None:
         for sock in self.running:

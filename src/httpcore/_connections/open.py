@@ -84,8 +84,7 @@ class Connector:
             try:
                 return await Attempt(self, route, backend, timeouts=timeouts, trace=trace).run()
             except (ConnectError, ConnectTimeout, ProxyError) as exc:
-                cause = exc.__cause__ if isinstance(exc, ProxyError) else exc
-                is_worth_it = isinstance(cause, (ConnectError, ConnectTimeout))
+                is_worth_it = _is_about_connecting(exc)
                 is_over = timeouts.total is not None and monotonic() >= timeouts.total
                 is_ours = trace is None or not trace.has_failed
                 if attempt >= self._retries or is_over or not is_worth_it or not is_ours:
@@ -101,6 +100,13 @@ class Connector:
         if timeouts.total is not None:
             delay = max(0.0, min(delay, timeouts.total - monotonic()))
         await traced(trace, "connection.retry", {"attempt": attempt, "delay": delay}, backend.sleep, delay)
+
+
+def _is_about_connecting(exc: Exception) -> bool:
+    """Whether it is about that alone, so that another attempt may help."""
+    # A function of its own: a variable in a frame that the error's traceback holds must not hold the error.
+    cause = exc.__cause__ if isinstance(exc, ProxyError) else exc
+    return isinstance(cause, (ConnectError, ConnectTimeout))
 
 
 class Attempt:
