@@ -144,7 +144,8 @@ class Interruption:
                         self._note_delivery()
         finally:
             self.is_over = True
-            del error
+            # What was raised leads back to here.
+            del value, error
 
     def _note_delivery(self) -> None:
         if self.phase is None and self.is_asked():
