@@ -30,8 +30,6 @@ RECEIVE_SIZE = 64 * 1024
 DRAIN_SIZE = 64 * 1024
 """Bytes of an unread body that are thrown away, if they are here, to keep the connection."""
 
-_VERSIONS = {b"1.1": "HTTP/1.1", b"1.0": "HTTP/1.0"}
-
 
 class HTTP11Connection:
     """One stream, and the exchanges that follow one another on it."""
@@ -145,8 +143,8 @@ class HTTP11Exchange(Exchange):
             is_traced_end = self._begin_body()
             self.status = head.status
             self.headers = [*head.fields]
-            self.version = _VERSIONS[head.version]
-            self.reason = head.reason.decode("latin-1")
+            self.version = head.http_version
+            self.reason = head.phrase
             if is_traced_end:
                 await self._after_completion()
             return self

@@ -30,7 +30,7 @@ from ..requests import CHUNKED, as_bytes, check_request_line
 from .bodies import ChunkedDecoder, ChunkStage
 from .limits import DEFAULT_LIMITS, Limits
 from .requests import RequestFields, encode_fields
-from .responses import Framing, ResponseHead, read_head, try_read_plain_head
+from .responses import Framing, ResponseHead, find_known_head, read_head, try_read_plain_head
 from .sections import SectionScanner
 
 JOIN_SIZE = 16 * 1024
@@ -69,12 +69,13 @@ class Stage(enum.Enum):
 
 # Up to Python 3.11 a member costs as much as a call when it is looked up in its class.
 _HEAD, _LENGTH, _CHUNKED, _COMPLETE = Stage.HEAD, Stage.LENGTH, Stage.CHUNKED, Stage.COMPLETE
-_FRAMED_BY_LENGTH, _FRAMED_BY_CHUNKS = Framing.LENGTH, Framing.CHUNKED
+_FRAMED_BY_LENGTH = Framing.LENGTH
 
-
-_STATUSES_APART = frozenset((101, 204, 304))
 _METHODS_APART = frozenset((b"HEAD", b"CONNECT"))
-"""What the framing of a response may depend on besides its fields."""
+"""The methods that have a part in the framing of the response."""
+
+_SMALLEST_LINE = 4
+"""Bytes of a header line: a letter, a colon, and the line end."""
 
 
 class Engine:
@@ -92,12 +93,13 @@ class Engine:
         "_data",
         "_failure",
         "_field_count",
+        "_head",
         "_head_scanner",
         "_head_size",
         "_interim_count",
         "_is_ended",
+        "_largest_body",
         "_limits",
-        "_may_persist",
         "_method",
         "_missing",
         "_plain_size",
@@ -108,7 +110,6 @@ class Engine:
         "is_request_complete",
         "response_started",
         "trailers",
-        "wants_close",
     )
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -128,17 +129,17 @@ class Engine:
         self._stage = Stage.IDLE
         self._failure = ""
         self._head_scanner = SectionScanner(limits, what="response head")
-        self._plain_size = min(limits.head_size, limits.field_size)
+        # No head of up to this size can break a limit: neither in bytes nor in fields.
+        self._plain_size = min(limits.head_size - 4, limits.field_size, _SMALLEST_LINE * limits.field_count)
+        self._largest_body = limits.content_length
+        self._head: ResponseHead | None = None
         self._head_size = 0
         self._field_count = 0
         self._interim_count = 0
         self._missing = 0
         self._chunks: ChunkedDecoder | None = None
-        self._may_persist = True
         self.response_started = False
         """Whether a byte has arrived since the request was started."""
-        self.wants_close = False
-        """Whether the peer closes the connection after this response; known with the final head."""
         self.is_complete = False
         """Whether the response has been read to its end."""
         self.trailers: list[Field] = []
@@ -264,13 +265,17 @@ class Engine:
         if self._stage is not _HEAD:
             self._refuse("head")
         data = self._data
-        at = self._at
         if type(data) is bytes and not self._head_scanner.searched:
+            at = self._at
             end = data.find(b"\r\n\r\n", at)
             if 0 <= end - at <= self._plain_size:
-                head = try_read_plain_head(data[at:end])
+                block = data[at:end]
+                head = find_known_head(block) or try_read_plain_head(block)
                 if head is not None:
-                    return self._accept(head, end + 4)
+                    end += 4
+                    if self._head_size or not head.is_final:
+                        self._check_heads(head, end - at)
+                    return self._accept(head, end)
         return self._next_head_with_care()
 
     def _next_head_with_care(self) -> ResponseHead | None:
@@ -285,6 +290,7 @@ class Engine:
         except RemoteProtocolError as exc:
             self._fail(str(exc))
         if end >= 0:
+            self._check_heads(head, end - at)
             return self._accept(head, end)
         if self._is_ended:
             self._fail(self._describe_early_end())
@@ -296,25 +302,6 @@ class Engine:
         if not self._data:
             return "The peer closed the connection after an interim response, without a final one."
         return "The peer closed the connection in the middle of a response head."
-
-    def _accept(self, head: ResponseHead, end: int) -> ResponseHead:
-        """Take a head that reaches to `end`, if the heads of this response are still within their limits."""
-        size = end - self._at
-        if end < len(self._data):
-            self._at = end
-        else:
-            self._data = b""
-            self._at = 0
-        if (
-            self._head_size
-            or size > self._plain_size
-            or len(head.fields) > self._limits.field_count
-            or not head.is_final
-        ):
-            self._check_heads(head, size)
-        if head.is_final:
-            self._begin_body(head, head.status)
-        return head
 
     def _check_heads(self, head: ResponseHead, size: int) -> None:
         """Hold all heads of one response to their limits, which a single small one cannot reach."""
@@ -330,39 +317,48 @@ class Engine:
             if self._interim_count > limits.interim_count:
                 self._fail(f"The peer sent more than {limits.interim_count} interim responses.")
 
-    def _begin_body(self, head: ResponseHead, status: int) -> None:
-        """Decide how the body is delimited: RFC 9112 §6.3."""
-        self.wants_close = head.says_close
-        self._may_persist = head.may_persist and not self._asks_close
-        if (status in _STATUSES_APART or self._method in _METHODS_APART) and self._begin_no_body(status):
-            return
-        # The fields decide (rules 3 to 8).
-        if head.framing is _FRAMED_BY_LENGTH:
-            self._missing = head.length
-            self._stage = _LENGTH
-            if not head.length:
-                self._complete()
-            elif head.length > self._limits.content_length:
-                self._fail(f"The response's Content-Length is larger than {self._limits.content_length}.")
-        elif head.framing is _FRAMED_BY_CHUNKS:
+    def _accept(self, head: ResponseHead, end: int) -> ResponseHead:
+        """Take a head that reaches to `end`; after a final one the body begins (RFC 9112 §6.3)."""
+        if end < len(self._data):
+            self._at = end
+        else:
+            self._data = b""
+            self._at = 0
+        if head.is_final:
+            self._head = head
+            framing = head.framing
+            if self._method in _METHODS_APART:
+                framing = self._framing_for_method(head)
+            # Nearly every body: with a length, of which there is some.
+            if framing is _FRAMED_BY_LENGTH and 0 < head.length <= self._largest_body:
+                self._missing = head.length
+                self._stage = _LENGTH
+            else:
+                self._begin_body(head, framing)
+        return head
+
+    def _framing_for_method(self, head: ResponseHead) -> Framing:
+        """HEAD has no body (rule 1), and what follows the opening of a tunnel is none (rule 2)."""
+        if head.framing is Framing.RAW or (self._method == b"CONNECT" and head.status < 300):
+            return Framing.RAW
+        return Framing.NO_BODY if self._method == b"HEAD" else head.framing
+
+    def _begin_body(self, head: ResponseHead, framing: Framing) -> None:
+        if framing is Framing.CHUNKED:
             self._chunks = ChunkedDecoder(self._limits)
             self._stage = _CHUNKED
-        elif head.framing is Framing.UNTIL_CLOSE:
-            self.wants_close = True
-            self._stage = Stage.UNTIL_CLOSE
-        else:
-            self._fail(head.fault)
-
-    def _begin_no_body(self, status: int) -> bool:
-        # Whatever follows a switch of protocols or the opening of a tunnel is no body (rule 2).
-        if status == 101 or (self._method == b"CONNECT" and status < 300):
-            self._stage = Stage.RAW
-            return True
-        # There is no body, whatever the fields say (rule 1).
-        if status == 204 or status == 304 or self._method == b"HEAD":
+        elif framing is Framing.NO_BODY:
             self._complete()
-            return True
-        return False
+        elif framing is Framing.UNTIL_CLOSE:
+            self._stage = Stage.UNTIL_CLOSE
+        elif framing is Framing.RAW:
+            self._stage = Stage.RAW
+        elif framing is Framing.FAULTY:
+            self._fail(head.fault)
+        elif head.length:
+            self._fail(f"The response's Content-Length is larger than {self._largest_body}.")
+        else:
+            self._complete()
 
     def next_data(self) -> bytes | None:
         """The next piece of the body; `None` until there is one, `b""` when there is no more. RFC 9112 §7.
@@ -461,11 +457,18 @@ class Engine:
         wants to close (RFC 9112 §9.3), and not one byte too many has arrived."""
         return (
             self.is_request_complete
-            and self._may_persist
             and not self._data
             and not self._is_ended
-            and (self.is_complete or self._stage is Stage.IDLE)
+            and (self._stage is _COMPLETE or self._stage is Stage.IDLE)
+            and not self._asks_close
+            and (self._head is None or self._head.may_persist)
         )
+
+    @property
+    def wants_close(self) -> bool:
+        """Whether the peer closes the connection after this response; known with the final head."""
+        head = self._head
+        return head is not None and (head.says_close or self._stage is Stage.UNTIL_CLOSE)
 
     @property
     def is_raw(self) -> bool:

@@ -20,16 +20,14 @@ from .sections import parse_field, split_lines, unfold
 
 
 class Framing(enum.Enum):
-    """Where the body ends, as far as the fields decide."""
+    """Where the body ends, as far as status and fields decide."""
 
     LENGTH = "after Content-Length bytes"
     CHUNKED = "with the last chunk"
     UNTIL_CLOSE = "with the connection"
+    NO_BODY = "where it begins"
+    RAW = "nowhere: what follows is no HTTP any more"
     FAULTY = "nowhere certain"
-
-
-# Up to Python 3.11 a member costs as much as a call when it is looked up in its class.
-_LENGTH, _CHUNKED, _UNTIL_CLOSE = Framing.LENGTH, Framing.CHUNKED, Framing.UNTIL_CLOSE
 
 
 class ResponseHead:
@@ -42,9 +40,11 @@ class ResponseHead:
         "fault",
         "fields",
         "framing",
+        "http_version",
         "is_final",
         "length",
         "may_persist",
+        "phrase",
         "reason",
         "says_close",
         "status",
@@ -54,6 +54,9 @@ class ResponseHead:
     def __init__(self, status_line: _StatusLine, fields: list[Field], framing_fields: list[Field]) -> None:
         self.status, self.version, self.reason = status_line
         self.is_final = self.status >= 200 or self.status == 101
+        # As the interfaces show them: decoded once for all heads that are alike.
+        self.http_version = _SHOWN_VERSIONS[self.version]
+        self.phrase = self.reason.decode("latin-1")
         self.fields = tuple(fields)
         lengths: list[bytes] = []
         codings: list[bytes] = []
@@ -65,7 +68,7 @@ class ResponseHead:
                 codings.append(value)
             else:
                 options += list_elements(value)
-        self.framing, self.length, self.fault = _decide_framing(lengths, codings)
+        self.framing, self.length, self.fault = _decide_framing(self.status, lengths, codings)
         # RFC 9112 §9.3.
         self.says_close = b"close" in options or (self.version == b"1.0" and b"keep-alive" not in options)
         # RFC 9112 §6.1: both fields together, or a transfer coding in HTTP/1.0, are marks of a message that
@@ -100,7 +103,7 @@ def read_head(section: bytes, limits: Limits) -> ResponseHead:
 
 def try_read_plain_head(block: bytes) -> ResponseHead | None:
     """Read a head without its empty line; `None` unless it is plain."""
-    head = _known_heads.get(block)
+    head = find_known_head(block)
     if head is not None:
         return head
     lines = block.split(b"\r\n")
@@ -131,6 +134,8 @@ def try_read_plain_head(block: bytes) -> ResponseHead | None:
 
 
 _known_heads: dict[bytes, ResponseHead] = {}
+find_known_head = _known_heads.get
+"""A plain head, without its empty line, that came before."""
 _KNOWN_HEAD_COUNT = 256
 _KNOWN_HEAD_SIZE = 1024
 
@@ -153,6 +158,8 @@ def _learn_line(line: bytes) -> tuple[Field, bytes]:
 _FRAMING_FIELDS = (b"content-length", b"transfer-encoding", b"connection")
 
 _StatusLine = tuple[int, bytes, bytes]
+
+_SHOWN_VERSIONS = {b"1.1": "HTTP/1.1", b"1.0": "HTTP/1.0"}
 
 
 def _parse_status_line(line: bytes) -> _StatusLine:
@@ -180,20 +187,25 @@ _match_status_line = re.compile(
 ).fullmatch
 
 
-def _decide_framing(lengths: list[bytes], codings: list[bytes]) -> tuple[Framing, int, str]:
-    """RFC 9112 §6.3, rules 3 to 8, as framing, length and fault. A fault may be of no consequence: rules 1
-    and 2 come first, and they are the engine's."""
+def _decide_framing(status: int, lengths: list[bytes], codings: list[bytes]) -> tuple[Framing, int, str]:
+    """RFC 9112 §6.3 as framing, length and fault, but for what depends on the request's method."""
+    # Whatever the fields say: a switch of protocols (rule 2), and what has no body (rule 1).
+    if status == 101:
+        return Framing.RAW, 0, ""
+    if status == 204 or status == 304:
+        return Framing.NO_BODY, 0, ""
+    # The fields decide (rules 3 to 8). Their fault may be of no consequence: HEAD and CONNECT come first.
     if codings:
         coding = b", ".join(codings)
         if list_elements(coding) == [b"chunked"]:
-            return _CHUNKED, 0, ""
+            return Framing.CHUNKED, 0, ""
         return (
             Framing.FAULTY,
             0,
             f"The response's Transfer-Encoding {quote(coding)} is not one single 'chunked'.",
         )
     if not lengths:
-        return _UNTIL_CLOSE, 0, ""
+        return Framing.UNTIL_CLOSE, 0, ""
     value = b",".join(lengths)
     length = parse_length(value)
     if length is None:
@@ -203,4 +215,4 @@ def _decide_framing(lengths: list[bytes], codings: list[bytes]) -> tuple[Framing
             return Framing.FAULTY, 0, f"The response's Content-Length values differ: {quote(value)}."
         if length is None:
             return Framing.FAULTY, 0, f"The response's Content-Length {quote(value)} is not a valid number."
-    return _LENGTH, length, ""
+    return Framing.LENGTH, length, ""
