@@ -40,6 +40,9 @@ and setting a timeout is a system call: without the grid there would be one more
 _KEPT_SHARE, _KEPT_SECONDS = 1.1, 0.02
 """A timeout that is longer than needed by this share and by this much is left as it is."""
 
+_SHORTEST = 1e-9
+"""Seconds that are more than none."""
+
 _LONGEST = 2**31 - 1
 """Milliseconds that `poll` can count."""
 
@@ -58,6 +61,7 @@ class SyncStream:
         "_is_receiving",
         "_is_sending",
         "_is_shut",
+        "_least",
         "_look",
         "_receiver",
         "_sock",
@@ -72,8 +76,9 @@ class SyncStream:
         self._is_ended = False
         # What broke the connection: the kernel says it once, and shows an end from then on.
         self._fault: OSError | None = None
-        # Seconds of the timeout that the receiver has now; none yet.
+        # Seconds of the timeout that the receiver has now, and the least that it will do for; none yet.
         self._timeout = 0.0
+        self._least = _SHORTEST
         # Whether a thread is in a system call on the descriptor, or about to be. Set before `_is_aborted` is
         # looked at, as `abort` looks at these after it is set: so one of the two sees the other.
         self._is_receiving = False
@@ -127,13 +132,10 @@ class SyncStream:
         if writable:
             return self._poll(readable, writable, deadline)
         seconds = _NEVER if deadline is None else deadline - monotonic()
-        receiver = self._receiver
-        if seconds <= 0.0:
-            receiver = self._sock
-        elif not seconds <= self._timeout <= seconds * _KEPT_SHARE + _KEPT_SECONDS:
-            self._set_timeout(seconds)
+        # The usual limits come again and again, each a few microseconds off.
+        is_set = self._least <= seconds <= self._timeout
         try:
-            self._stash = self._receive(receiver, RECEIVE_SIZE)
+            self._stash = self._receive(self._receiver if is_set else self._receiver_for(seconds), RECEIVE_SIZE)
         except ReadError:
             # Whoever receives will meet it again.
             return True
@@ -195,10 +197,14 @@ class SyncStream:
         if self._is_aborted:
             self._close_if_unused()
 
-    def _set_timeout(self, seconds: float) -> None:
+    def _receiver_for(self, seconds: float) -> socket.socket:
+        if seconds <= 0.0:
+            return self._sock
         # Rounded up: a timeout must not fire early.
         self._timeout = min(ceil(seconds * _GRID) / _GRID, _NEVER)
+        self._least = max((self._timeout - _KEPT_SECONDS) / _KEPT_SHARE, _SHORTEST)
         self._receiver.settimeout(self._timeout)
+        return self._receiver
 
     def _close_if_unused(self) -> None:
         if not self._is_receiving and not self._is_sending and not self._guests:

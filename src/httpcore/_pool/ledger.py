@@ -182,17 +182,16 @@ class Ledger(Generic[C]):
         origin = self.origins.get(key)
         if origin is None:
             origin = self.origins[key] = Origin(key, route, self._may_share(route))
-        ticket.origin = origin
         if self._ages:
             self._drop_aged(origin, now)
         if origin.available:
-            self._take(next(reversed(origin.available)), ticket)
+            self._take(origin, ticket)
             if self.waiting:
-                self._pass_over(ticket)
+                self._pass_over(origin)
         elif self._may_dial(origin) and self._make_room():
             self._start_dial(origin, ticket, now)
         else:
-            self._enqueue(ticket, now)
+            self._enqueue(origin, ticket, now)
         self._dirty = False
         return not ticket.is_waiting
 
@@ -209,7 +208,6 @@ class Ledger(Generic[C]):
             return self.request(ticket, key, route, now)
         if not self._may_dial(origin) or len(self.places) >= self._max_connections:
             self._evict(place)
-        ticket.origin = origin
         self._start_dial(origin, ticket, now)
         self._dirty = False
         return True
@@ -329,7 +327,9 @@ class Ledger(Generic[C]):
 
     # A place changes hands.
 
-    def _take(self, place: Place[C], ticket: Ticket[C]) -> None:
+    def _take(self, origin: Origin[C], ticket: Ticket[C]) -> None:
+        """Give `ticket` the latest used of the places that have room."""
+        place, _ = origin.available.popitem()
         ticket.place = place
         holders = place.holders
         if not holders:
@@ -337,8 +337,8 @@ class Ledger(Generic[C]):
         holders.add(ticket)
         place.uses += 1
         self.granted_count += 1
-        if len(holders) >= place.capacity:
-            place.origin.available.pop(place, None)
+        if len(holders) < place.capacity:
+            origin.available[place] = None
 
     def _freed(self, place: Place[C], now: float) -> None:
         """A holder left: hand the room to a waiter, or keep it."""
@@ -351,10 +351,10 @@ class Ledger(Generic[C]):
         holders = place.holders
         place.idle_since = now
         if len(holders) < place.capacity:
-            if origin.waiters:
-                self._hand_over(place, now)
-                return
             origin.available[place] = None
+            if origin.waiters:
+                self._hand_over(origin, now)
+                return
         # A peer that for now takes no exchange at all (RFC 9113 §5.1.2) leaves an idle connection.
         if not holders:
             if self.waiting or len(self.idle) >= self._max_keepalive:
@@ -370,15 +370,12 @@ class Ledger(Generic[C]):
             oldest.passed_over = -UNBOUNDED
             self._retire(place, now)
 
-    def _hand_over(self, place: Place[C], now: float) -> None:
-        """Room on `place` goes to the oldest waiter of its origin."""
-        origin = place.origin
+    def _hand_over(self, origin: Origin[C], now: float) -> None:
+        """The room that there is goes to the oldest waiter of its origin."""
         ticket = next(iter(origin.waiters))
-        self._take(place, ticket)
+        self._take(origin, ticket)
         self._grant(ticket, now)
-        self._pass_over(ticket)
-        if len(place.holders) < place.capacity:
-            origin.available[place] = None
+        self._pass_over(origin)
 
     def _idle(self, place: Place[C], now: float) -> None:
         self.idle[place] = None
@@ -480,7 +477,7 @@ class Ledger(Generic[C]):
         """The origin's state changed: hand out its room, and let those dial who now may."""
         while origin.waiters and origin.available:
             ticket = next(iter(origin.waiters))
-            self._take(next(reversed(origin.available)), ticket)
+            self._take(origin, ticket)
             self._grant(ticket, now)
         if origin.aside:
             in_line = len(origin.waiters) - len(origin.aside)
@@ -495,9 +492,9 @@ class Ledger(Generic[C]):
 
     # The queues.
 
-    def _enqueue(self, ticket: Ticket[C], now: float) -> None:
-        origin = ticket.origin
+    def _enqueue(self, origin: Origin[C], ticket: Ticket[C], now: float) -> None:
         self.origins[origin.key] = origin
+        ticket.origin = origin
         ticket.is_waiting = True
         ticket.waiting_since = now
         ticket.passed_over = 0
@@ -520,11 +517,11 @@ class Ledger(Generic[C]):
     def _oldest(self) -> Ticket[C]:
         return next(iter(self.waiting))
 
-    def _pass_over(self, served: Ticket[C]) -> None:
-        """Another than the oldest waiter of all was served."""
+    def _pass_over(self, served: Origin[C]) -> None:
+        """A place was given to another than the oldest waiter of all."""
         if self.waiting:
             oldest = self._oldest()
-            if oldest is not served and oldest.origin is not served.origin:
+            if oldest.origin is not served:
                 oldest.passed_over += 1
 
     # Age.

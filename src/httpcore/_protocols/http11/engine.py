@@ -87,17 +87,16 @@ class Engine:
     """
 
     __slots__ = (
-        "_asks_close",
         "_at",
         "_chunks",
         "_data",
         "_failure",
         "_field_count",
-        "_head",
         "_head_scanner",
         "_head_size",
         "_interim_count",
         "_is_ended",
+        "_is_last",
         "_largest_body",
         "_limits",
         "_method",
@@ -110,6 +109,7 @@ class Engine:
         "is_request_complete",
         "response_started",
         "trailers",
+        "wants_close",
     )
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -118,10 +118,11 @@ class Engine:
         self._data: bytes | bytearray = b""
         self._at = 0
         self._is_ended = False
+        # Whether the connection ends with this exchange, for whatever reason. There is no way back from that.
+        self._is_last = False
         # The request.
         self._method = b""
         self._request: RequestFields | None = None
-        self._asks_close = False
         self.is_request_complete = True
         """Whether the request has been framed to its end."""
         self._unsent = 0
@@ -132,7 +133,6 @@ class Engine:
         # No head of up to this size can break a limit: neither in bytes nor in fields.
         self._plain_size = min(limits.head_size - 4, limits.field_size, _SMALLEST_LINE * limits.field_count)
         self._largest_body = limits.content_length
-        self._head: ResponseHead | None = None
         self._head_size = 0
         self._field_count = 0
         self._interim_count = 0
@@ -140,6 +140,8 @@ class Engine:
         self._chunks: ChunkedDecoder | None = None
         self.response_started = False
         """Whether a byte has arrived since the request was started."""
+        self.wants_close = False
+        """Whether the peer closes the connection after this response; known with the final head."""
         self.is_complete = False
         """Whether the response has been read to its end."""
         self.trailers: list[Field] = []
@@ -158,7 +160,8 @@ class Engine:
             self._refuse_request()
         self._method = method
         self._request = request
-        self._asks_close = request.asks_close
+        if request.asks_close:
+            self._is_last = True
         self._unsent = request.length
         # A request without a body ends with its head, and needs no `finish_body`.
         self.is_request_complete = request.length == 0
@@ -230,7 +233,7 @@ class Engine:
     def feed(self, data: bytes) -> None:
         """Take what was received; `b""` is the end of the stream."""
         if not data:
-            self._is_ended = True
+            self._is_ended = self._is_last = True
             return
         assert not self._is_ended
         self.response_started = True
@@ -325,7 +328,9 @@ class Engine:
             self._data = b""
             self._at = 0
         if head.is_final:
-            self._head = head
+            if not head.may_persist:
+                self._is_last = True
+                self.wants_close = head.says_close
             framing = head.framing
             if self._method in _METHODS_APART:
                 framing = self._framing_for_method(head)
@@ -351,6 +356,7 @@ class Engine:
             self._complete()
         elif framing is Framing.UNTIL_CLOSE:
             self._stage = Stage.UNTIL_CLOSE
+            self._is_last = self.wants_close = True
         elif framing is Framing.RAW:
             self._stage = Stage.RAW
         elif framing is Framing.FAULTY:
@@ -456,19 +462,11 @@ class Engine:
         """Whether the connection can carry an exchange: both halves of the last are complete, neither side
         wants to close (RFC 9112 §9.3), and not one byte too many has arrived."""
         return (
-            self.is_request_complete
+            not self._is_last
             and not self._data
-            and not self._is_ended
+            and self.is_request_complete
             and (self._stage is _COMPLETE or self._stage is Stage.IDLE)
-            and not self._asks_close
-            and (self._head is None or self._head.may_persist)
         )
-
-    @property
-    def wants_close(self) -> bool:
-        """Whether the peer closes the connection after this response; known with the final head."""
-        head = self._head
-        return head is not None and (head.says_close or self._stage is Stage.UNTIL_CLOSE)
 
     @property
     def is_raw(self) -> bool:
