@@ -134,8 +134,9 @@ class SyncStream:
         seconds = _NEVER if deadline is None else deadline - monotonic()
         # The usual limits come again and again, each a few microseconds off.
         is_set = self._least <= seconds <= self._timeout
+        receiver = self._receiver if is_set else self._receiver_for(seconds)
         try:
-            self._stash = self._receive(self._receiver if is_set else self._receiver_for(seconds), RECEIVE_SIZE)
+            self._stash = self._receive(receiver, RECEIVE_SIZE)
         except ReadError:
             # Whoever receives will meet it again.
             return True

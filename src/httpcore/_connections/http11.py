@@ -91,7 +91,6 @@ class HTTP11Exchange(Exchange):
     __slots__ = (
         "_connection",
         "_engine",
-        "_interim",
         "_is_plain",
         "_is_sent",
         "_last_size",
@@ -115,7 +114,6 @@ class HTTP11Exchange(Exchange):
         # What did not go out in one piece, and whether any of what did may have gone out.
         self._upload: Upload | None = None
         self._is_sent = False
-        self._interim: list[ResponseHead] | None = None
         # Whether there is nothing to do between two pieces of the body: no upload, nobody who traces.
         self._is_plain = False
         self._last_size = 0
@@ -140,13 +138,16 @@ class HTTP11Exchange(Exchange):
                 if not await stream.wait(True, False, timeouts.deadline(timeouts.read)):
                     raise self._late(ReadTimeout, "No response", timeouts.read)
                 head = self._hear()
-            is_traced_end = self._begin_body()
             self.status = head.status
             self.headers = [*head.fields]
             self.version = head.http_version
             self.reason = head.phrase
-            if is_traced_end:
-                await self._after_completion()
+            if self._upload is not None:
+                await self._begin_body(self._upload)
+            elif self._engine.is_complete:
+                self._finish()
+            else:
+                self._is_plain = True
             return self
         except BaseException as exc:
             self.fail(exc)
@@ -205,7 +206,8 @@ class HTTP11Exchange(Exchange):
             head = engine.next_head()
             if head is None or head.is_final:
                 return head
-            self._interim = [*(self._interim or ()), head]
+            if self._upload is not None:
+                self._upload.interim.append(head)
 
     def _check_end(self) -> None:
         """RFC 9112 §9.8: without close_notify, anybody may have cut the connection."""
@@ -270,7 +272,7 @@ class HTTP11Exchange(Exchange):
         await trace.run("http11.send_request_headers", info, send_head)
         await trace.run("http11.send_request_body", info, send_body)
         head = await trace.run("http11.receive_response_headers", info, receive_head)
-        for interim in self._interim or ():
+        for interim in upload.interim:
             await trace.emit("http11.receive_interim_headers.complete", {"return_value": interim})
         await trace.emit("http11.receive_response_body.started", info)
         return head
@@ -295,7 +297,7 @@ class HTTP11Exchange(Exchange):
         deadline = monotonic() + CONTINUE_WAIT
         if total is not None and total < deadline:
             deadline = total
-        while self._interim is None and await self._stream.wait(True, False, deadline):
+        while not upload.interim and await self._stream.wait(True, False, deadline):
             if (head := self._hear()) is not None:
                 return head
         return None
@@ -314,15 +316,16 @@ class HTTP11Exchange(Exchange):
 
     # The body.
 
-    def _begin_body(self) -> bool:
-        """The head is here; if that is all, the exchange is over. `True`: and somebody is to be told."""
-        if self._upload is not None and self._upload.is_running:
-            return False
-        if self._engine.is_complete:
-            self._finish()
-            return self._request.trace is not None
-        self._is_plain = self._request.trace is None
-        return False
+    async def _begin_body(self, upload: Upload) -> None:
+        """The head is here; if that is all, and all is sent, the exchange is over."""
+        if upload.is_running:
+            return
+        if not self._engine.is_complete:
+            self._is_plain = self._request.trace is None
+            return
+        self._finish()
+        if self._request.trace is not None:
+            await self._after_completion()
 
     @property
     def trailers(self) -> Headers:

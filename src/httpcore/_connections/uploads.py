@@ -6,7 +6,7 @@ from collections import deque
 
 from .._backends.base import Stream
 from .._exceptions import WriteError
-from .._protocols.http11 import Engine
+from .._protocols.http11 import Engine, ResponseHead
 from .._types import Buffer
 from .requests import RequestBody
 
@@ -28,6 +28,7 @@ class Upload:
         "_stream",
         "_withheld",
         "error",
+        "interim",
         "is_sent",
         "is_torn",
     )
@@ -53,6 +54,8 @@ class Upload:
         """Whether it was cut short, which leaves half a message on the wire."""
         self.error: WriteError | None = None
         """What cut it short, if that was the stream."""
+        self.interim: list[ResponseHead] = []
+        """What the peer has said to it before its answer."""
 
     @property
     def is_running(self) -> bool:

@@ -30,7 +30,7 @@ from ..requests import CHUNKED, as_bytes, check_request_line
 from .bodies import ChunkedDecoder, ChunkStage
 from .limits import DEFAULT_LIMITS, Limits
 from .requests import RequestFields, encode_fields
-from .responses import Framing, ResponseHead, find_known_head, read_head, try_read_plain_head
+from .responses import Framing, ResponseHead, read_head, try_read_plain_head
 from .sections import SectionScanner
 
 JOIN_SIZE = 16 * 1024
@@ -97,6 +97,7 @@ class Engine:
         "_interim_count",
         "_is_ended",
         "_is_last",
+        "_known_head",
         "_largest_body",
         "_limits",
         "_method",
@@ -130,8 +131,11 @@ class Engine:
         self._stage = Stage.IDLE
         self._failure = ""
         self._head_scanner = SectionScanner(limits, what="response head")
+        # What the peer said last, if that may be remembered: it often says the same again, and to see that takes
+        # a fifth of the time of a search for the end.
+        self._known_head: ResponseHead | None = None
         # No head of up to this size can break a limit: neither in bytes nor in fields.
-        self._plain_size = min(limits.head_size - 4, limits.field_size, _SMALLEST_LINE * limits.field_count)
+        self._plain_size = min(limits.head_size, limits.field_size, _SMALLEST_LINE * limits.field_count)
         self._largest_body = limits.content_length
         self._head_size = 0
         self._field_count = 0
@@ -270,15 +274,21 @@ class Engine:
         data = self._data
         if type(data) is bytes and not self._head_scanner.searched:
             at = self._at
-            end = data.find(b"\r\n\r\n", at)
-            if 0 <= end - at <= self._plain_size:
-                block = data[at:end]
-                head = find_known_head(block) or try_read_plain_head(block)
-                if head is not None:
-                    end += 4
-                    if self._head_size or not head.is_final:
-                        self._check_heads(head, end - at)
-                    return self._accept(head, end)
+            head = self._known_head
+            if head is not None and data.startswith(head.section, at):
+                end = at + len(head.section)
+            else:
+                end = data.find(b"\r\n\r\n", at) + 4
+                if not 4 <= end - at <= self._plain_size:
+                    return self._next_head_with_care()
+                head = try_read_plain_head(data[at : end - 4])
+                if head is None:
+                    return self._next_head_with_care()
+                if head.section:
+                    self._known_head = head
+            if self._head_size or not head.is_final:
+                self._check_heads(head, end - at)
+            return self._accept(head, end)
         return self._next_head_with_care()
 
     def _next_head_with_care(self) -> ResponseHead | None:

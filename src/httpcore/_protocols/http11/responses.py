@@ -47,6 +47,7 @@ class ResponseHead:
         "phrase",
         "reason",
         "says_close",
+        "section",
         "status",
         "version",
     )
@@ -54,6 +55,8 @@ class ResponseHead:
     def __init__(self, status_line: _StatusLine, fields: list[Field], framing_fields: list[Field]) -> None:
         self.status, self.version, self.reason = status_line
         self.is_final = self.status >= 200 or self.status == 101
+        self.section = b""
+        """All its bytes, the empty line included, if they are remembered."""
         # As the interfaces show them: decoded once for all heads that are alike.
         self.http_version = _SHOWN_VERSIONS[self.version]
         self.phrase = self.reason.decode("latin-1")
@@ -103,7 +106,7 @@ def read_head(section: bytes, limits: Limits) -> ResponseHead:
 
 def try_read_plain_head(block: bytes) -> ResponseHead | None:
     """Read a head without its empty line; `None` unless it is plain."""
-    head = find_known_head(block)
+    head = _known_heads.get(block)
     if head is not None:
         return head
     lines = block.split(b"\r\n")
@@ -130,12 +133,11 @@ def try_read_plain_head(block: bytes) -> ResponseHead | None:
         if len(_known_heads) >= _KNOWN_HEAD_COUNT:
             _known_heads.clear()
         _known_heads[block] = head
+        head.section = block + b"\r\n\r\n"
     return head
 
 
 _known_heads: dict[bytes, ResponseHead] = {}
-find_known_head = _known_heads.get
-"""A plain head, without its empty line, that came before."""
 _KNOWN_HEAD_COUNT = 256
 _KNOWN_HEAD_SIZE = 1024
 
