@@ -247,7 +247,7 @@ class AsyncResponseStream(AsyncByteStream):
         return AsyncChunks(self._body)
 
     async def aclose(self) -> None:
-        if not self._body.is_ended:
+        if not self._body.has_ended():
             await self._body.close()
 
 

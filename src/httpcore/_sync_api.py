@@ -253,7 +253,7 @@ class SyncResponseStream(SyncByteStream):
         return run(self._body.receive()) if chunk is None else chunk
 
     def close(self) -> None:
-        if not self._body.is_ended:
+        if not self._body.has_ended():
             run(self._body.close())
 
 

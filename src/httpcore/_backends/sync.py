@@ -124,7 +124,8 @@ class SyncStream:
         return stash[:limit]
 
     def is_quiet(self) -> bool:
-        return self._stash is None and not self._is_aborted and not self._look(0)
+        look = self._look
+        return self._stash is None and not self._is_aborted and not look(0)
 
     async def wait(self, readable: bool, writable: bool, deadline: float | None) -> bool:
         if (self._stash is not None or self._is_ended) and (readable or self._is_aborted):

@@ -72,8 +72,7 @@ class Exchange:
         # Whether somebody is inside `receive`.
         self._is_awaited = False
 
-    @property
-    def is_ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self._stage is not OPEN
 
     async def receive(self) -> bytes:

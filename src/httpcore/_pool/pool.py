@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from .._backends.base import Backend, Parker
 from .._connections.open import Connector
-from .._connections.requests import Connection, Fate, Request, Response
+from .._connections.requests import UNKNOWN, Connection, Fate, Request, Response
 from .._connections.routes import Route
 from .._connections.timeouts import UNLIMITED, Timeouts
 from .._connections.trace import Trace, traced
@@ -51,7 +51,7 @@ class Claim(Ticket[Connection]):
         self._pool = pool
         self._is_ended = False
         self.parker: Parker | None = None
-        self.fate = Fate.UNKNOWN
+        self.fate = UNKNOWN
 
     # What is posted twice has no effect, what is not posted at all is lost: so post first, mark second.
 
@@ -192,9 +192,12 @@ class Pool:
         if self._loop is not None or self._backend is None:
             self._enter_loop()
         now = monotonic()
-        ask = self.ledger.request_new if is_again else self.ledger.request
-        with self._lock: is_granted = ask(claim, route.key, route, now)  # fmt: skip  # noqa: E701
-        if self._mail or self.ledger.doomed:
+        ledger = self.ledger
+        if is_again:
+            is_granted = self._locked(ledger.request_new, claim, route.key, route, now)
+        else:
+            with self._lock: is_granted = ledger.request(claim, route.key, route, now)  # fmt: skip  # noqa: E701
+        if self._mail or ledger.doomed:
             self._settle()
         if not is_granted:
             return None

@@ -69,7 +69,7 @@ class Stage(enum.Enum):
 
 # Up to Python 3.11 a member costs as much as a call when it is looked up in its class.
 _HEAD, _LENGTH, _CHUNKED, _COMPLETE = Stage.HEAD, Stage.LENGTH, Stage.CHUNKED, Stage.COMPLETE
-_FRAMED_BY_LENGTH = Framing.LENGTH
+_FRAMED_BY_LENGTH, _FRAMED_BY_CHUNKS = Framing.LENGTH, Framing.CHUNKED
 
 _METHODS_APART = frozenset((b"HEAD", b"CONNECT"))
 """The methods that have a part in the framing of the response."""
@@ -106,6 +106,7 @@ class Engine:
         "_request",
         "_stage",
         "_unsent",
+        "can_reuse",
         "is_complete",
         "is_request_complete",
         "response_started",
@@ -121,6 +122,9 @@ class Engine:
         self._is_ended = False
         # Whether the connection ends with this exchange, for whatever reason. There is no way back from that.
         self._is_last = False
+        self.can_reuse = True
+        """Whether the connection can carry an exchange: both halves of the last are complete, neither side
+        wants to close (RFC 9112 §9.3), and not one byte too many has arrived."""
         # The request.
         self._method = b""
         self._request: RequestFields | None = None
@@ -131,7 +135,7 @@ class Engine:
         self._stage = Stage.IDLE
         self._failure = ""
         self._head_scanner = SectionScanner(limits, what="response head")
-        # What the peer said last, if that may be remembered: it often says the same again, and to see that takes
+        # What the peer said last, if that may be remembered: it often says the same again, which is seen in
         # a fifth of the time of a search for the end.
         self._known_head: ResponseHead | None = None
         # No head of up to this size can break a limit: neither in bytes nor in fields.
@@ -174,7 +178,7 @@ class Engine:
             self._head_size = self._field_count = self._interim_count = 0
         if self.trailers:
             self.trailers = []
-        self.response_started = self.is_complete = False
+        self.response_started = self.is_complete = self.can_reuse = False
         return b"".join((method, b" ", target, b" HTTP/1.1\r\n", request.block))
 
     @property
@@ -220,6 +224,7 @@ class Engine:
             )
         self._unsent = _FINISHED
         self.is_request_complete = True
+        self._see_reuse()
         return b"0\r\n\r\n" if request.length == CHUNKED else b""
 
     def _open_request(self) -> RequestFields:
@@ -238,9 +243,11 @@ class Engine:
         """Take what was received; `b""` is the end of the stream."""
         if not data:
             self._is_ended = self._is_last = True
+            self.can_reuse = False
             return
         assert not self._is_ended
         self.response_started = True
+        self.can_reuse = False
         if not self._data:
             self._data = data
         else:
@@ -272,42 +279,46 @@ class Engine:
         if self._stage is not _HEAD:
             self._refuse("head")
         data = self._data
-        if type(data) is bytes and not self._head_scanner.searched:
-            at = self._at
-            head = self._known_head
-            if head is not None and data.startswith(head.section, at):
-                end = at + len(head.section)
-            else:
-                end = data.find(b"\r\n\r\n", at) + 4
-                if not 4 <= end - at <= self._plain_size:
-                    return self._next_head_with_care()
-                head = try_read_plain_head(data[at : end - 4])
-                if head is None:
-                    return self._next_head_with_care()
-                if head.section:
-                    self._known_head = head
-            if self._head_size or not head.is_final:
-                self._check_heads(head, end - at)
-            return self._accept(head, end)
-        return self._next_head_with_care()
-
-    def _next_head_with_care(self) -> ResponseHead | None:
-        data = self._data
         at = self._at
+        head = self._known_head
+        if head is not None and data.startswith(head.section, at) and not self._head_scanner.searched:
+            end = at + len(head.section)
+        else:
+            head, end = self._read_head(data, at)
+            if head is None:
+                return None
+        if self._head_size or end - at > self._plain_size or not head.is_final:
+            self._check_heads(head, end - at)
+        if end < len(data):
+            self._at = end
+        else:
+            self._data = b""
+            self._at = 0
+        if head.is_final:
+            self._begin_body(head)
+        return head
+
+    def _read_head(self, data: bytes | bytearray, at: int) -> tuple[ResponseHead | None, int]:
+        """A head that is here, and where it ends; none, if it is not."""
+        if type(data) is bytes and not self._head_scanner.searched:
+            end = data.find(b"\r\n\r\n", at)
+            if 0 <= end - at <= self._plain_size:
+                head = try_read_plain_head(data[at:end])
+                if head is not None:
+                    if head.section:
+                        self._known_head = head
+                    return head, end + 4
         if not b"HTTP/".startswith(start := bytes(data[at : at + 5])):
             self._fail(f"The peer does not speak HTTP/1.1: {_describe_stranger(start)}.")
         try:
             end = self._head_scanner.find_end(data, at)
             if end >= 0:
-                head = read_head(bytes(data[at:end]), self._limits)
+                return read_head(bytes(data[at:end]), self._limits), end
         except RemoteProtocolError as exc:
             self._fail(str(exc))
-        if end >= 0:
-            self._check_heads(head, end - at)
-            return self._accept(head, end)
         if self._is_ended:
             self._fail(self._describe_early_end())
-        return None
+        return None, at
 
     def _describe_early_end(self) -> str:
         if not self.response_started:
@@ -330,36 +341,19 @@ class Engine:
             if self._interim_count > limits.interim_count:
                 self._fail(f"The peer sent more than {limits.interim_count} interim responses.")
 
-    def _accept(self, head: ResponseHead, end: int) -> ResponseHead:
-        """Take a head that reaches to `end`; after a final one the body begins (RFC 9112 §6.3)."""
-        if end < len(self._data):
-            self._at = end
-        else:
-            self._data = b""
-            self._at = 0
-        if head.is_final:
-            if not head.may_persist:
-                self._is_last = True
-                self.wants_close = head.says_close
-            framing = head.framing
-            if self._method in _METHODS_APART:
-                framing = self._framing_for_method(head)
-            # Nearly every body: with a length, of which there is some.
-            if framing is _FRAMED_BY_LENGTH and 0 < head.length <= self._largest_body:
-                self._missing = head.length
-                self._stage = _LENGTH
-            else:
-                self._begin_body(head, framing)
-        return head
-
-    def _framing_for_method(self, head: ResponseHead) -> Framing:
-        """HEAD has no body (rule 1), and what follows the opening of a tunnel is none (rule 2)."""
-        if head.framing is Framing.RAW or (self._method == b"CONNECT" and head.status < 300):
-            return Framing.RAW
-        return Framing.NO_BODY if self._method == b"HEAD" else head.framing
-
-    def _begin_body(self, head: ResponseHead, framing: Framing) -> None:
-        if framing is Framing.CHUNKED:
+    def _begin_body(self, head: ResponseHead) -> None:
+        """Decide how the body is delimited: RFC 9112 §6.3."""
+        if not head.may_persist:
+            self._is_last = True
+            self.wants_close = head.says_close
+        framing = head.framing
+        if self._method in _METHODS_APART:
+            framing = self._framing_for_method(head)
+        # Nearly every body: with a length, of which there is some.
+        if framing is _FRAMED_BY_LENGTH and 0 < head.length <= self._largest_body:
+            self._missing = head.length
+            self._stage = _LENGTH
+        elif framing is _FRAMED_BY_CHUNKS:
             self._chunks = ChunkedDecoder(self._limits)
             self._stage = _CHUNKED
         elif framing is Framing.NO_BODY:
@@ -375,6 +369,12 @@ class Engine:
             self._fail(f"The response's Content-Length is larger than {self._largest_body}.")
         else:
             self._complete()
+
+    def _framing_for_method(self, head: ResponseHead) -> Framing:
+        """HEAD has no body (rule 1), and what follows the opening of a tunnel is none (rule 2)."""
+        if head.framing is Framing.RAW or (self._method == b"CONNECT" and head.status < 300):
+            return Framing.RAW
+        return Framing.NO_BODY if self._method == b"HEAD" else head.framing
 
     def next_data(self) -> bytes | None:
         """The next piece of the body; `None` until there is one, `b""` when there is no more. RFC 9112 §7.
@@ -392,6 +392,7 @@ class Engine:
             self._at = 0
             self._stage = _COMPLETE
             self.is_complete = True
+            self.can_reuse = self.is_request_complete and not self._is_last
             return bytes(data[at:])
         if stage is _CHUNKED:
             return self._next_chunks()
@@ -454,6 +455,12 @@ class Engine:
     def _complete(self) -> None:
         self._stage = _COMPLETE
         self.is_complete = True
+        self._see_reuse()
+
+    def _see_reuse(self) -> None:
+        self.can_reuse = (
+            self.is_complete and self.is_request_complete and not self._is_last and not self._data
+        )
 
     def _fail(self, message: str) -> NoReturn:
         self._stage = Stage.FAILED
@@ -466,17 +473,6 @@ class Engine:
         raise RuntimeError(f"There is no {what} to be read: {self._stage.value}.")
 
     # What the connection asks.
-
-    @property
-    def can_reuse(self) -> bool:
-        """Whether the connection can carry an exchange: both halves of the last are complete, neither side
-        wants to close (RFC 9112 §9.3), and not one byte too many has arrived."""
-        return (
-            not self._is_last
-            and not self._data
-            and self.is_request_complete
-            and (self._stage is _COMPLETE or self._stage is Stage.IDLE)
-        )
 
     @property
     def is_raw(self) -> bool:
