@@ -113,13 +113,10 @@ class AsyncConnectionPool(AsyncHTTPTransport):
         except Exception:
             await _turn_away(stream)
             raise
-        response = await self._pool.handle(request)
-        return (
-            response.status,
-            response.headers,
-            AsyncResponseStream(response),
-            response_extensions(response),
-        )
+        answer = AsyncResponseStream()
+        await self._pool.handle(request, answer)
+        response = answer.body
+        return response.status, response.headers, answer, response_extensions(response)
 
     async def get_connection_info(self) -> dict[str, list[str]]:
         """What the connections of each origin are doing, such as `HTTP/1.1, IDLE`."""
@@ -229,26 +226,28 @@ class AsyncHTTPProxy(AsyncConnectionPool):
 class AsyncResponseStream(AsyncByteStream):
     """The body of a response, to be read once. Closing it is idempotent."""
 
-    __slots__ = ("_body", "_is_taken")
+    __slots__ = ("_is_taken", "body")
 
-    def __init__(self, body: Response) -> None:
-        self._body = body
+    body: Response
+    """What is read: the pool puts it here."""
+
+    def __init__(self) -> None:
         self._is_taken = False
 
     @property
     def trailers(self) -> Headers:
         """The fields that came after the body (RFC 9110 §6.5), once it is read."""
-        return self._body.trailers
+        return self.body.trailers
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         if self._is_taken:
             raise RuntimeError("The response's body can be read only once.")
         self._is_taken = True
-        return AsyncChunks(self._body)
+        return AsyncChunks(self.body)
 
     async def aclose(self) -> None:
-        if not self._body.has_ended():
-            await self._body.close()
+        if not self.body.has_ended():
+            await self.body.close()
 
 
 class AsyncChunks:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ._blocking import run
+from ._blocking import run, run_to_end
 from ._bytestreams import SyncByteStream
 from ._connections.requests import Response
 from ._options import build_pool, check_count, check_drain, keepalive_limit
@@ -114,13 +114,10 @@ class SyncConnectionPool(SyncHTTPTransport):
         except Exception:
             _turn_away(stream)
             raise
-        response = run(self._pool.handle(request))
-        return (
-            response.status,
-            response.headers,
-            SyncResponseStream(response),
-            response_extensions(response),
-        )
+        answer = SyncResponseStream()
+        run_to_end(self._pool.handle(request, answer))
+        response = answer.body
+        return response.status, response.headers, answer, response_extensions(response)
 
     def get_connection_info(self) -> dict[str, list[str]]:
         """What the connections of each origin are doing, such as `HTTP/1.1, IDLE`."""
@@ -136,12 +133,12 @@ class SyncConnectionPool(SyncHTTPTransport):
         Where the limits of the pool leave no room for as many, there are fewer: this waits for nobody.
         """
         route = self._router.route(url)
-        run(self._pool.preconnect(route, check_count("count", count)))
+        run_to_end(self._pool.preconnect(route, check_count("count", count)))
 
     def close(self, drain: float | None = None) -> None:
         """Close every connection; exchanges in flight fail, unless they end within `drain` seconds."""
         if drain is not None:
-            run(self._pool.drain(monotonic() + check_drain(drain)))
+            run_to_end(self._pool.drain(monotonic() + check_drain(drain)))
         self._pool.close()
 
     def __repr__(self) -> str:
@@ -230,16 +227,18 @@ class SyncHTTPProxy(SyncConnectionPool):
 class SyncResponseStream(SyncByteStream):
     """The body of a response, to be read once. Closing it is idempotent."""
 
-    __slots__ = ("_body", "_is_taken")
+    __slots__ = ("_is_taken", "body")
 
-    def __init__(self, body: Response) -> None:
-        self._body = body
+    body: Response
+    """What is read: the pool puts it here."""
+
+    def __init__(self) -> None:
         self._is_taken = False
 
     @property
     def trailers(self) -> Headers:
         """The fields that came after the body (RFC 9110 §6.5), once it is read."""
-        return self._body.trailers
+        return self.body.trailers
 
     def __iter__(self) -> Iterator[bytes]:
         if self._is_taken:
@@ -249,12 +248,12 @@ class SyncResponseStream(SyncByteStream):
         return iter(self._next_chunk, b"")
 
     def _next_chunk(self) -> bytes:
-        chunk = self._body.try_receive()
-        return run(self._body.receive()) if chunk is None else chunk
+        chunk = self.body.try_receive()
+        return run(self.body.receive()) if chunk is None else chunk
 
     def close(self) -> None:
-        if not self._body.has_ended():
-            run(self._body.close())
+        if not self.body.has_ended():
+            run_to_end(self.body.close())
 
 
 _END = object()

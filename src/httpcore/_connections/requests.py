@@ -220,6 +220,12 @@ class Response(Protocol):
         """End the exchange where it is; idempotent."""
 
 
+class Answer(Protocol):
+    """Where the pool puts what came back. What it returned would reach the sync interface as an exception."""
+
+    body: Response
+
+
 class Connection(Protocol):
     """An open connection, whatever its protocol."""
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from .._backends.base import Backend, Parker
 from .._connections.open import Connector
-from .._connections.requests import UNKNOWN, Connection, Fate, Request, Response
+from .._connections.requests import UNKNOWN, Answer, Connection, Fate, Request
 from .._connections.routes import Route
 from .._connections.timeouts import UNLIMITED, Timeouts
 from .._connections.trace import Trace, traced
@@ -123,8 +123,8 @@ class Pool:
 
     # Requests.
 
-    async def handle(self, request: Request) -> Response:
-        """Serve one request. The response's body holds the connection from here on."""
+    async def handle(self, request: Request, answer: Answer) -> None:
+        """Serve one request, and fill in the answer: its body holds the connection from here on."""
         replays = 0
         has_met_dead = False
         while True:
@@ -138,7 +138,8 @@ class Pool:
                     connection = await self._connect(claim, request.route, request.timeouts, request.trace)
                     assert claim.place is not None
                     was_reused = claim.place.uses > 1
-                return await connection.exchange(request, claim)
+                # On one line: an answer that is interrupted between here and the end would be read by nobody.
+                answer.body = await connection.exchange(request, claim); return  # fmt: skip  # noqa: E702
             except (NetworkError, ProtocolError) as exc:
                 claim.forget()
                 if claim.fate is Fate.UNBEGUN and was_reused:
