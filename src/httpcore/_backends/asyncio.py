@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from .._exceptions import ReadError, WriteError
 from .._forks import lead_nowhere, mind_forks
 from .._types import Buffer
-from .sync import socket_info
+from .sync import create_look, socket_info
 
 T = TypeVar("T")
 
@@ -60,6 +60,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
         "_is_lost",
         "_is_paused",
         "_is_reading",
+        "_look",
         "_loop",
         "_pieces",
         "_reader",
@@ -76,6 +77,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._loop = loop
         self._sock = sock
+        self._look = create_look(sock)
         self._transport: asyncio.Transport | None = None
         self._view = _view_of(loop)
         self._pieces: deque[bytes] | None = None
@@ -316,13 +318,8 @@ class AsyncioStream(asyncio.BufferedProtocol):
     def has_news(self) -> bool:
         if self._is_lost or self._is_ended or self._is_aborted:
             return False
-        try:
-            self._sock.recv(1, socket.MSG_PEEK)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError:
-            pass
-        return True
+        look = self._look
+        return bool(look(0))
 
     def get_extra_info(self, name: str) -> object:
         return socket_info(self._sock, name)
