@@ -118,7 +118,8 @@ class SessionCache:
         self._lock = threading.Lock()
 
     def get(self, context: ssl.SSLContext, label: str) -> ssl.SSLSession | None:
-        return self._sessions.get((context, label))
+        with self._lock:
+            return self._sessions.get((context, label))
 
     def put(self, context: ssl.SSLContext, label: str, session: ssl.SSLSession | None) -> None:
         if session is None:
