@@ -8,9 +8,20 @@ import threading
 import time
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from .colours import NAMES, Colour
+
+# The suite says the same each time, and on a slow machine too; new examples are the fuzzers' to find.
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(params=NAMES)

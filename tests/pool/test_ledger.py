@@ -166,7 +166,7 @@ class History(RuleBasedStateMachine):
 
 
 TestHistory = History.TestCase
-TestHistory.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestHistory.settings = settings(max_examples=150, stateful_step_count=60)
 
 
 def test_the_oldest_waiter_of_all_is_not_passed_over_for_ever() -> None:

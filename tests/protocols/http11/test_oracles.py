@@ -13,15 +13,12 @@ import pytest
 from .oracles import ORACLES, Verdict, ask_h11, ask_http_client, ask_httptools, ask_ours
 from .responses import VISIBLE, Message, messages
 
-quick = hypothesis.settings(max_examples=100, deadline=None, derandomize=True, database=None)
-
 
 def expected(message: Message) -> Verdict:
     headers = tuple((name.lower(), value) for name, value in message.headers)
     return Verdict(True, message.status, headers, message.body)
 
 
-@quick
 @hypothesis.given(message=messages(bare_line_feeds=False))
 def test_valid_responses_beside_h11(message: Message) -> None:
     assert (
@@ -29,14 +26,12 @@ def test_valid_responses_beside_h11(message: Message) -> None:
     )
 
 
-@quick
 @hypothesis.given(message=messages(bare_line_feeds=False, only_get=True, interim=False, trailers=False))
 def test_valid_responses_beside_httptools(message: Message) -> None:
     hypothesis.assume(not message.ends_with_connection)
     assert ask_httptools(message.wire) == ask_ours(message.wire) == expected(message)
 
 
-@quick
 @hypothesis.given(message=messages(alphabet=VISIBLE, interim=False, bare_line_feeds=False))
 def test_valid_responses_beside_http_client(message: Message) -> None:
     # It waits for chunks where there can be no body, and its idea of a blank is that of e-mail.

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from .driver import receive, split_at_random
 from .responses import Message, messages
 
-quick = hypothesis.settings(max_examples=100, deadline=None, derandomize=True, database=None)
-
 
 @st.composite
 def cuts(draw: st.DrawFn, data: bytes) -> list[bytes]:
@@ -25,7 +23,6 @@ def _slices(data: bytes, places: Sequence[int]) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise(places)]
 
 
-@quick
 @hypothesis.given(message=messages(), data=st.data())
 def test_a_valid_response_is_read_as_it_was_meant(message: Message, data: st.DataObject) -> None:
     for pieces in (
@@ -43,7 +40,6 @@ def test_a_valid_response_is_read_as_it_was_meant(message: Message, data: st.Dat
         assert outcome.is_complete
 
 
-@quick
 @hypothesis.given(message=messages(), surplus=st.binary(min_size=1, max_size=20), data=st.data())
 def test_what_comes_after_it_does_not_matter(message: Message, surplus: bytes, data: st.DataObject) -> None:
     hypothesis.assume(not message.ends_with_connection)
@@ -53,7 +49,6 @@ def test_what_comes_after_it_does_not_matter(message: Message, surplus: bytes, d
     assert not outcome.can_reuse
 
 
-@quick
 @hypothesis.given(message=messages(), data=st.data())
 def test_a_part_of_it_is_no_response(message: Message, data: st.DataObject) -> None:
     size = data.draw(st.integers(0, len(message.wire) - 1))
@@ -66,7 +61,6 @@ def test_a_part_of_it_is_no_response(message: Message, data: st.DataObject) -> N
         assert receive([part], method=message.method, ends=True).failed
 
 
-@quick
 @hypothesis.given(message=messages(), data=st.data())
 def test_splits_do_not_change_how_a_damaged_one_fails(message: Message, data: st.DataObject) -> None:
     wire = bytearray(message.wire)
@@ -101,7 +95,6 @@ DAMAGE = [
 ]
 
 
-@quick
 @hypothesis.given(junk=st.binary(min_size=1, max_size=200), seed=st.integers(0, 2**32), ends=st.booleans())
 def test_junk(junk: bytes, seed: int, ends: bool) -> None:
     for prefix in (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"):

@@ -258,7 +258,7 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(actions, st.integers(0, 2**32), st.sampled_from([1, 7, 100, 5000, 2**20]))
 def test_any_interleaving(steps: list[str], seed: int, piece_size: int) -> None:
     """Whatever is done in whatever order, and however the bytes arrive, each body is the right one."""

@@ -170,7 +170,7 @@ def check(engine: Engine, news: list[Stream]) -> None:
     assert (engine.failure is None) or not engine.streams
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(conversations(), st.data(), st.booleans())
 def test_any_frames_in_any_pieces(wires: list[bytes], draw: st.DataObject, ends: bool) -> None:
     wire = b"".join(wires)
@@ -182,7 +182,7 @@ def test_any_frames_in_any_pieces(wires: list[bytes], draw: st.DataObject, ends:
     assert read(pieces, ends=ends) == whole
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.binary(min_size=1, max_size=60), max_size=8))
 def test_any_bytes(pieces: list[bytes]) -> None:
     whole = read([b"".join(pieces)] if pieces else [], ends=True)
