@@ -1,7 +1,8 @@
 """Integrity: very many requests at once over few connections, some of which the server breaks.
 
 Every body follows from its request's token, so that an answer that is wrong, swapped, cut or doubled shows.
-An exchange may fail only where the server broke one, and a POST is never carried out twice.
+The server says which exchanges and which connections it broke, and the client notes what went over which: an
+exchange may fail only for one of these, has to where it is beyond repair, and a POST is never carried out twice.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from __future__ import annotations
 import math
 import random
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpcore
+from httpcore._connections.http2 import HTTP2Connection
+from httpcore._connections.http11 import HTTP11Connection
+from httpcore._pool.pool import MAX_REPLAYS
 
 from ..colours import Client, Colour, Response, drive
 from .processes import ServerProcess
@@ -96,8 +102,12 @@ class Outcome:
     """Token → error."""
     methods: dict[str, bytes] = field(default_factory=dict)
     """Token → method."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Token → bytes of the answer."""
     uploads: dict[str, int] = field(default_factory=dict)
-    """Token → bytes."""
+    """Token → bytes of the request's body."""
+    ports: dict[str, list[int]] = field(default_factory=dict)
+    """Token → our ports of the connections that it was tried on."""
 
 
 class IntegrityRun:
@@ -114,6 +124,13 @@ class IntegrityRun:
 
     async def run(self, count: int, *, at_once: int) -> None:
         self._left = count
+        with (
+            note_ports(HTTP11Connection, self.outcome.ports),
+            note_ports(HTTP2Connection, self.outcome.ports),
+        ):
+            await self._run(at_once)
+
+    async def _run(self, at_once: int) -> None:
         context = ssl.create_default_context(cafile=str(self._server.cafile))
         async with self._colour.client(
             max_connections=CONNECTIONS, ssl_context=context, http2=self._protocol == "http2"
@@ -140,6 +157,7 @@ class IntegrityRun:
         size = self._draw_size()
         upload = 0 if method == b"GET" else self._draw_size()
         self.outcome.methods[token.decode()] = method
+        self.outcome.sizes[token.decode()] = size
         self.outcome.uploads[token.decode()] = upload
         body = Body(token + b" up", upload)
         headers = [
@@ -170,27 +188,51 @@ class IntegrityRun:
         return int(math.exp(self._random.uniform(0.0, math.log(self._largest + 1)))) - 1
 
     def judge(self, report: dict[str, Any], count: int) -> None:
-        """Hold what happened against what the server says."""
+        """Hold what happened against what the server says: what failed is what had to, or could not but fail."""
         outcome = self.outcome
-        met = report["met"]
         assert outcome.served + len(outcome.failed) == count
         for token, times in report["repeated"].items():
             assert outcome.methods[token] != b"POST", token
             assert times == 2
-        broken = {token: error for token, error in outcome.failed.items() if token not in report["hurt"]}
-        # A connection that is closed after an answer may take the next request with it.
-        may_spread = sum(number for kind, number in met.items() if kind.endswith("after"))
-        if self._protocol == "http2":
-            # What was not processed fails only if its body could not be sent again, or for the third time: each
-            # GOAWAY hits all streams of a connection.
-            refused = {
-                token: error
-                for token, error in broken.items()
-                if "REFUSED" in error or ("GOAWAY" in error and "without GOAWAY" not in error)
-            }
-            small = [token for token in refused if outcome.uploads[token] < PLAIN]
-            assert len(small) <= count // 50, small
-            broken = {token: error for token, error in broken.items() if token not in refused}
-            # A reset takes with it what is still on its way, in either direction.
-            may_spread += met.get("reset inside", 0) * STREAMS
-        assert len(broken) <= may_spread, broken
+        groundless = {
+            token: error for token, error in outcome.failed.items() if not self._may_fail(token, report)
+        }
+        assert not groundless, groundless
+        # A response that has begun, and a stream that was reset in so many words, are beyond repair.
+        for token, how in report["hurt"].items():
+            if how == "reset stream" or (how.endswith("inside") and outcome.sizes[token]):
+                assert token in outcome.failed, (token, how)
+        # What may be hit by the end of one connection is what was on its way there.
+        hit = Counter(outcome.ports[token][-1] for token in outcome.failed if token not in report["hurt"])
+        at_once = STREAMS if self._protocol == "http2" else 1
+        assert all(number <= at_once for number in hit.values()), hit
+
+    def _may_fail(self, token: str, report: dict[str, Any]) -> bool:
+        """Whether the server broke the exchange, or the connection that it was last tried on."""
+        outcome = self.outcome
+        port = outcome.ports[token][-1]
+        if token in report["hurt"] or port in report["broken"]:
+            return True
+        # What was not processed comes again, twice, if its body is still at hand.
+        is_stuck = outcome.uploads[token] >= PLAIN or len(outcome.ports[token]) > MAX_REPLAYS
+        return is_stuck and (token in report["refused"] or port in report["retired"])
+
+
+@contextmanager
+def note_ports(kind: type[Any], ports: dict[str, list[int]]) -> Iterator[None]:
+    """Note over which connections of a kind each request goes, by our ports."""
+    original = kind.exchange
+
+    def exchange(connection: Any, request: Any, claim: Any) -> Any:
+        token = dict(request.headers)[b"Token"].decode()
+        stream = connection.stream if kind is HTTP11Connection else connection._stream
+        address = stream.get_extra_info("client_addr")
+        # There is none where the connection has ended just now.
+        ports.setdefault(token, []).append(address[1] if address else 0)
+        return original(connection, request, claim)
+
+    kind.exchange = exchange
+    try:
+        yield
+    finally:
+        kind.exchange = original

@@ -60,13 +60,26 @@ class Report:
     """How often a request with this token was understood."""
     met: dict[str, int] = field(default_factory=dict)
     """Faults of each kind."""
-    hurt: set[str] = field(default_factory=set)
-    """Tokens whose exchange the server broke."""
+    hurt: dict[str, str] = field(default_factory=dict)
+    """Token → how the server broke its exchange."""
+    refused: set[str] = field(default_factory=set)
+    """Tokens of refused streams."""
+    broken: set[int] = field(default_factory=set)
+    """The clients' ports of the connections that were broken, with whatever was on its way there."""
+    retired: set[int] = field(default_factory=set)
+    """Those of the connections that take no more requests."""
 
     def as_json(self) -> str:
         repeated = {token: count for token, count in self.seen.items() if count > 1}
         return json.dumps(
-            {"seen": sorted(self.seen), "repeated": repeated, "met": self.met, "hurt": sorted(self.hurt)}
+            {
+                "repeated": repeated,
+                "met": self.met,
+                "hurt": self.hurt,
+                "refused": sorted(self.refused),
+                "broken": sorted(self.broken),
+                "retired": sorted(self.retired),
+            }
         )
 
 
@@ -119,7 +132,10 @@ class HTTP11:
         answer = b"" if line.startswith(b"HEAD") else body_of(token, int(fields.get(b"answer-size", 0)))
         kind = self._faults.draw()
         if kind.endswith(("before", "inside")):
-            self._report.hurt.add(token.decode())
+            self._report.hurt[token.decode()] = kind
+        elif kind:
+            # Who has the next request on its way over this connection learns of it later.
+            self._report.broken.add(self._writer.get_extra_info("peername")[1])
         if kind.endswith("before"):
             return self._leave(kind)
         is_last = fields.get(b"connection") == b"close"
@@ -173,8 +189,9 @@ class HTTP2:
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         self._requests: dict[int, tuple[dict[bytes, bytes], list[bytes]]] = {}
         self._answers: dict[int, memoryview] = {}
-        # The last stream that is served, once GOAWAY is sent.
+        # The last stream that is served, once GOAWAY is sent. It is then for the client to close.
         self._last: int | None = None
+        self._port: int = writer.get_extra_info("peername")[1]
 
     async def run(self) -> None:
         self._h2.initiate_connection()
@@ -183,8 +200,6 @@ class HTTP2:
             while True:
                 self._writer.write(self._h2.data_to_send())
                 await self._writer.drain()
-                if self._last is not None and not self._requests and not self._answers:
-                    return
                 data = await self._reader.read(PIECE)
                 if not data:
                     return
@@ -230,16 +245,16 @@ class HTTP2:
         kind = self._faults.draw(self.KINDS)
         if kind == "refuse stream":
             # Not processed, says the peer: it may come again, whatever its method.
+            self._report.refused.add(token.decode())
             self._h2.reset_stream(stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
             return True
         self._report.seen[token.decode()] += 1
         if kind == "reset stream":
-            self._report.hurt.add(token.decode())
+            self._report.hurt[token.decode()] = kind
             self._h2.reset_stream(stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
             return True
         if kind == "reset inside":
-            open_streams = [fields, *(known for known, _ in self._requests.values())]
-            self._report.hurt.update(known[b"token"].decode() for known in open_streams)
+            self._report.broken.add(self._port)
             self._writer.transport.abort()
             return False
         answer = body_of(token, int(fields.get(b"answer-size", 0)))
@@ -255,6 +270,7 @@ class HTTP2:
         if kind == "goaway" and self._last is None:
             # What is open goes on to its end; what comes later was not processed.
             self._last = max([stream_id, *self._requests, *self._answers])
+            self._report.retired.add(self._port)
             self._writer.write(self._h2.data_to_send())
             self._writer.write(struct.pack(">HBBBLLL", 0, 8, 7, 0, 0, self._last, 0))
         return True

@@ -20,6 +20,9 @@ SHARED = 2000
 
 REQUESTS = 1000
 
+LARGEST = 2 * 1024 * 1024
+"""Bytes of the largest body; more than a window."""
+
 PROTOCOLS = ("http11", "http2")
 
 SELDOM = {ELSEWHERE, "waiting for a stream", "looking at a kept connection"}
@@ -53,7 +56,7 @@ def test_random_cancellation_on_one_connection(name: str) -> None:
 def test_integrity(name: str, protocol: str, tmp_path: Path) -> None:
     colour = Colour(name)
     with start_server("server", tmp_path, "0.01") as server:
-        run = IntegrityRun(colour, server, protocol=protocol, seed=1)
+        run = IntegrityRun(colour, server, protocol=protocol, seed=1, largest=LARGEST)
         colour.run(lambda: run.run(REQUESTS, at_once=100 if name == "sync" else REQUESTS))
         report = server.finish()
     assert sum(report["met"].values()) > 0
