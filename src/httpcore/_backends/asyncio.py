@@ -450,20 +450,22 @@ class AsyncioBackend:
     ) -> Sequence[socket.socket]:
         loop = asyncio.get_running_loop()
         parker = AsyncioParker(loop)
+        # By number: a selector that does not know a socket yet puts all its addresses into an error message.
+        numbers = {sock.fileno(): sock for sock in sockets}
         ready: list[socket.socket] = []
 
-        def notice(sock: socket.socket) -> None:
-            ready.append(sock)
-            loop.remove_writer(sock)
+        def notice(number: int) -> None:
+            ready.append(numbers[number])
+            loop.remove_writer(number)
             parker.unpark()
 
         try:
-            for sock in sockets:
-                loop.add_writer(sock, notice, sock)
+            for number in numbers:
+                loop.add_writer(number, notice, number)
             await parker.park(deadline)
         finally:
-            for sock in sockets:
-                loop.remove_writer(sock)
+            for number in numbers:
+                loop.remove_writer(number)
         return ready
 
     async def adopt(self, sock: socket.socket) -> AsyncioStream:
