@@ -31,6 +31,18 @@ class Fault(enum.Enum):
 
 INTERRUPTS = (Fault.INTERRUPT, Fault.INTERRUPT_AFTER)
 
+FAULTS = {
+    "try_send": (Fault.ERROR, Fault.PARTIAL, Fault.NOTHING, *INTERRUPTS),
+    "try_receive": (Fault.ERROR, Fault.END, Fault.PARTIAL, Fault.NOTHING, *INTERRUPTS),
+    "wait": (Fault.NOTHING, Fault.TIMEOUT, *INTERRUPTS),
+    "listen": (Fault.NOTHING, Fault.TIMEOUT, *INTERRUPTS),
+    "park": (Fault.TIMEOUT, *INTERRUPTS),
+    "wait_writable": (Fault.NOTHING, *INTERRUPTS),
+    "adopt": INTERRUPTS,
+    "checkpoint": INTERRUPTS,
+}
+"""Verb → what it can meet. A verb that cannot meet the fault is not counted: nothing would happen there."""
+
 
 class Interrupt(KeyboardInterrupt):
     """Of a kind of its own, so that the tests' runner can still be interrupted."""
@@ -49,7 +61,7 @@ def whoever_runs(colour: Colour) -> object:
 
 
 class FaultyBackend:
-    """`at` is the number of the verb that meets the fault, counted from 1.
+    """`at` is the number of the verb that meets the fault, counted from 1 among those that can.
 
     Only verbs of the task, or the thread, that made it are counted: an interrupt in a callback of the loop would
     be the loop's. `is_armed` turns it off; `count` says how far it got.
@@ -73,9 +85,9 @@ class FaultyBackend:
         self._owner = whoever_runs(self._colour)
         self.is_armed = True
 
-    def strikes(self) -> bool:
-        """Count a verb; whether it is the one."""
-        if not self.is_armed or whoever_runs(self._colour) != self._owner:
+    def strikes(self, verb: str) -> bool:
+        """Count a verb that can meet the fault; whether it is the one."""
+        if self.fault not in FAULTS[verb] or not self.is_armed or whoever_runs(self._colour) != self._owner:
             return False
         self.count += 1
         return self.count == self.at
@@ -84,7 +96,7 @@ class FaultyBackend:
         return _Parker(self, self._inner.create_parker())
 
     async def adopt(self, sock: Any) -> Any:
-        strikes = self.strikes()
+        strikes = self.strikes("adopt")
         if strikes and self.fault is Fault.INTERRUPT:
             sock.close()
             raise Interrupt
@@ -95,7 +107,7 @@ class FaultyBackend:
         return stream
 
     async def wait_writable(self, sockets: Sequence[Any], deadline: float | None) -> Any:
-        if self.strikes():
+        if self.strikes("wait_writable"):
             if self.fault is Fault.NOTHING:
                 return ()
             if self.fault in INTERRUPTS:
@@ -103,7 +115,7 @@ class FaultyBackend:
         return await self._inner.wait_writable(sockets, deadline)
 
     async def checkpoint(self) -> None:
-        if self.strikes() and self.fault in INTERRUPTS:
+        if self.strikes("checkpoint") and self.fault in INTERRUPTS:
             await _interrupt(self.fault, self._inner.checkpoint)
         await self._inner.checkpoint()
 
@@ -123,7 +135,7 @@ class _Parker:
         self._inner = inner
 
     async def park(self, deadline: float | None) -> Any:
-        if self._backend.strikes():
+        if self._backend.strikes("park"):
             fault = self._backend.fault
             if fault in INTERRUPTS:
                 await _interrupt(fault, self._inner.park, deadline)
@@ -157,7 +169,7 @@ class _Stream:
         return getattr(self._inner, name)
 
     def try_send(self, data: Any) -> Any:
-        if not self._backend.strikes():
+        if not self._backend.strikes("try_send"):
             return self._inner.try_send(data)
         fault = self._backend.fault
         if fault is Fault.ERROR:
@@ -187,7 +199,7 @@ class _Stream:
             return b""
         if self._is_broken and self._watcher is not None:
             raise ReadError("Receiving failed: sending had.")
-        if not self._backend.strikes():
+        if not self._backend.strikes("try_receive"):
             return self._inner.try_receive(limit)
         fault = self._backend.fault
         if fault is Fault.ERROR:
@@ -211,7 +223,7 @@ class _Stream:
     async def listen(self, deadline: float | None) -> Any:
         if self._is_ended:
             return True
-        if self._backend.strikes():
+        if self._backend.strikes("listen"):
             fault = self._backend.fault
             if fault in INTERRUPTS:
                 await _interrupt(fault, self._inner.listen, deadline)
@@ -224,7 +236,7 @@ class _Stream:
     async def wait(self, readable: bool, writable: bool, deadline: float | None) -> Any:
         if self._is_ended:
             return True
-        if self._backend.strikes():
+        if self._backend.strikes("wait"):
             fault = self._backend.fault
             if fault in INTERRUPTS:
                 await _interrupt(fault, self._inner.wait, readable, writable, deadline)
