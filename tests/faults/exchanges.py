@@ -51,13 +51,14 @@ class Scene:
         self._kind = kind
         self._servers = servers
         self._path = path
+        self._context, self._proxy_context = client_context(), client_context()
         self.client: Client
 
     def create_client(self, colour: Colour, **options: Any) -> Client:
         """A client with room for one connection. `peer.example` is a name that leads to the servers."""
         settings = {
             "max_connections": 1,
-            "ssl_context": client_context(),
+            "ssl_context": self._context,
             "socket_options": SMALL_BUFFER,
             "resolver": lambda host, port: ["127.0.0.1"],
             **options,
@@ -72,7 +73,7 @@ class Scene:
             self.client = colour.proxy(url, proxy_mode=mode, **settings)
         elif self._kind == "https-proxy":
             url = (b"https", b"localhost", self._servers["proxy"].port, b"/")
-            self.client = colour.proxy(url, proxy_ssl_context=client_context(), **settings)
+            self.client = colour.proxy(url, proxy_ssl_context=self._proxy_context, **settings)
         elif self._kind == "uds":
             self.client = colour.client(uds=self._path, **settings)
         else:

@@ -7,6 +7,7 @@ import ipaddress
 import ssl
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import trustme
@@ -17,6 +18,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA = trustme.CA()
 """The authority that `client_context` trusts."""
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 SIGNS_CERTIFICATES = x509.KeyUsage(
     digital_signature=False,
@@ -36,8 +39,16 @@ DAY = datetime.timedelta(days=1)
 def server_context(*names: str, ca: trustme.CA = CA, **options: object) -> ssl.SSLContext:
     """A server's context with a certificate for `names`, by default those of loopback."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(*(names or ("127.0.0.1", "::1", "localhost")), **options).configure_cert(context)  # type: ignore[arg-type]
+    if names or ca is not CA or options:
+        ca.issue_cert(*(names or LOOPBACK), **options).configure_cert(context)  # type: ignore[arg-type]
+    else:
+        _loopback_certificate().configure_cert(context)
     return context
+
+
+@cache
+def _loopback_certificate() -> trustme.LeafCert:
+    return CA.issue_cert(*LOOPBACK)
 
 
 def client_context() -> ssl.SSLContext:
