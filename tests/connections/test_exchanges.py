@@ -35,7 +35,7 @@ VERSIONS = {
 
 
 async def _until_awaited(response: Response) -> None:
-    while not response.stream._body._is_awaited:
+    while not response.stream.body._is_awaited:
         await response.colour.pause()
 
 
