@@ -9,6 +9,7 @@ they took (`time.process_time`). The first line is a warm-up like any other; the
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
 import sys
@@ -73,6 +74,23 @@ def floor_sync(target: Target, scenario: str):
             sock.recv(CHUNK)
 
     return {"small": small, "download": download, "upload": upload}[scenario]
+
+
+def floor_timed_sync(target: Target, scenario: str):
+    """The same with the system calls of who trusts no idle connection, and waits for no answer without end."""
+    sock = target.connect()
+    waiting = sock.dup()
+    waiting.settimeout(TIMEOUT)
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            assert not poller.poll(0)
+            sock.send(target.request)
+            waiting.recv(CHUNK)
+
+    return run
 
 
 class FloorProtocol(asyncio.Protocol):
