@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import select
+
 import pytest
 
 import httpcore
+from httpcore._connections.http11 import RECEIVE_SIZE
 
 from ..colours import Colour, Response
 from ..peers.http2 import HTTP2Peer, Stream, http2
@@ -62,6 +65,37 @@ def test_two_cannot_read_at_once(colour: Colour, version: str) -> None:
 
                 await colour.gather(read, intrude)
                 assert await reader.next() == b""
+
+    colour.run(main)
+
+
+def test_who_intrudes_after_a_full_piece_takes_nothing_away(colour: Colour) -> None:
+    """After a full piece more is looked for without a wait, but not by somebody who comes second."""
+    if not colour.is_async:
+        # A thread that waits has what comes before another one could look.
+        return
+
+    async def main() -> None:
+        with Server(_half_http11) as server:
+            async with colour.client() as client:
+                response = await client.send(server.url())
+                reader = response.reader()
+                assert await reader.next() == b"half"
+                body = response.stream.body
+                body._last_size = RECEIVE_SIZE
+
+                async def read() -> None:
+                    assert await reader.next() == b"full"
+
+                async def intrude() -> None:
+                    await _until_awaited(response)
+                    server.release.set()
+                    # Without a turn for the reader, and so for the loop.
+                    select.select([body._stream.get_extra_info("socket")], [], [])
+                    with pytest.raises(RuntimeError, match="being read already"):
+                        await reader.next()
+
+                await colour.gather(read, intrude)
 
     colour.run(main)
 

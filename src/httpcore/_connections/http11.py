@@ -339,6 +339,8 @@ class HTTP11Exchange(Exchange):
         engine = self._engine
         try:
             data = engine.next_data()
+            if data is None and self._last_size == RECEIVE_SIZE and not self._is_awaited and self._take():
+                data = engine.next_data()
             if data is not None:
                 self._served += 1
                 if engine.is_complete:
