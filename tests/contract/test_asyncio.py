@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 
 import pytest
 import uvloop
 
-from httpcore._backends.asyncio import AsyncioBackend
+from httpcore import ReadError
+from httpcore._backends.asyncio import AHEAD, RECEIVE_SIZE, AsyncioBackend, AsyncioStream
+
+PIECE = 65536
 
 RUNNERS: dict[str, Callable[[Coroutine[object, object, object]], object]] = {
     "asyncio": asyncio.run,
@@ -51,3 +56,102 @@ def test_loops_in_threads_share_no_buffer(name: str) -> None:
     for thread in threads:
         thread.join()
     assert received == {b"a": size, b"b": size}
+
+
+@contextmanager
+def roomy() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends of a TCP connection, of which ours takes much before anybody reads."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.socket()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
+        ours.connect(listener.getsockname())
+        theirs, _ = listener.accept()
+    ours.setblocking(False)
+    with ours, theirs:
+        theirs.settimeout(10)
+        yield ours, theirs
+
+
+def receive_all(stream: AsyncioStream) -> bytes:
+    """What is there without another turn of the loop."""
+    pieces = []
+    while data := stream.try_receive(PIECE):
+        pieces.append(data)
+    return b"".join(pieces)
+
+
+@pytest.mark.parametrize("name", RUNNERS)
+def test_much_that_is_here_is_received_without_the_loop_and_in_order(name: str) -> None:
+    ahead = AHEAD * PIECE
+    content = b"".join(struct.pack("I", number) for number in range(2 * (RECEIVE_SIZE + ahead) // 4))
+
+    async def main() -> None:
+        with roomy() as (ours, theirs):
+            # More than is received at once, and less than the kernel holds.
+            theirs.sendall(content[: RECEIVE_SIZE + ahead])
+            stream = await AsyncioBackend().adopt(ours)
+            assert await stream.wait(True, False, None)
+            received = receive_all(stream)
+            # uvloop fills its buffer as often as it can before others have their turn.
+            assert received == content[: RECEIVE_SIZE + ahead] or name == "uvloop"
+            # From here on the loop is asked again, for what was there before, too.
+            theirs.sendall(content[RECEIVE_SIZE + ahead :])
+            while len(received) < len(content):
+                assert await stream.wait(True, False, None)
+                received += receive_all(stream)
+            assert received == content
+            stream.abort()
+
+    RUNNERS[name](main())
+
+
+def test_the_loop_has_its_turn_again_however_much_is_here() -> None:
+    async def main() -> None:
+        with roomy() as (ours, theirs):
+            stream = await AsyncioBackend().adopt(ours)
+            theirs.sendall(bytes(RECEIVE_SIZE + (AHEAD + 1) * PIECE))
+            assert await stream.wait(True, False, None)
+            assert len(receive_all(stream)) == RECEIVE_SIZE + AHEAD * PIECE
+            assert await stream.wait(True, False, None)
+            assert len(receive_all(stream)) == PIECE
+            stream.abort()
+
+    asyncio.run(main())
+
+
+def test_an_end_that_is_received_without_the_loop() -> None:
+    async def main() -> None:
+        with roomy() as (ours, theirs):
+            stream = await AsyncioBackend().adopt(ours)
+            theirs.sendall(bytes(RECEIVE_SIZE))
+            theirs.shutdown(socket.SHUT_WR)
+            assert await stream.wait(True, False, None)
+            assert len(receive_all(stream)) == RECEIVE_SIZE
+            for _ in range(3):
+                assert stream.try_receive(PIECE) == b""
+                assert await stream.wait(True, False, None)
+                await asyncio.sleep(0)
+            stream.abort()
+
+    asyncio.run(main())
+
+
+def test_an_error_that_is_received_without_the_loop_is_never_taken_for_an_end() -> None:
+    async def main() -> None:
+        with roomy() as (ours, theirs):
+            stream = await AsyncioBackend().adopt(ours)
+            theirs.sendall(bytes(RECEIVE_SIZE))
+            assert await stream.wait(True, False, None)
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            theirs.close()
+            for _ in range(RECEIVE_SIZE // PIECE):
+                assert stream.try_receive(PIECE) == bytes(PIECE)
+            for _ in range(5):
+                with pytest.raises(ReadError):
+                    stream.try_receive(PIECE)
+                assert await stream.wait(True, False, None)
+                # The kernel shows an end to the loop now.
+                await asyncio.sleep(0)
+            stream.abort()
+
+    asyncio.run(main())

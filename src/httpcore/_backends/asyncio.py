@@ -4,6 +4,9 @@ Theory of operation. The loop pushes what arrives into the stream, which keeps i
 pauses the loop's reading when too much lies unread. Writing goes through the transport in slices, never past
 its `pause_writing`. A wait is one future; its deadline is one timer per connection that is left standing
 when a wait ends and looks, when it fires, whether the deadline has moved meanwhile.
+
+Where much arrives at once, the reader does not go round by the loop for each piece: once the loop has filled
+its buffer, some more is taken from the kernel directly, behind what the loop has delivered.
 """
 
 from __future__ import annotations
@@ -33,6 +36,9 @@ RECEIVE_SIZE = 128 * 1024
 PIECE_SIZE = 64 * 1024
 """Bytes in one piece of what was received. For larger ones the allocator uses fresh pages each time."""
 
+AHEAD = 16
+"""Pieces taken directly before the loop has its turn again."""
+
 UNREAD_LIMIT = 256 * 1024
 """Bytes that may lie unread before reading is paused; it goes on when half of them are gone."""
 
@@ -41,6 +47,9 @@ SLICE = 64 * 1024
 
 LAST_WORDS = 256 * 1024
 """Bytes taken from a connection that broke while it was being written to."""
+
+IS_PROACTOR = sys.platform == "win32"
+"""Whether a loop receives while others run; then nothing may be taken from the kernel behind its back."""
 
 # Selector loops and uvloop call `get_buffer`, receive and `buffer_updated` in one go, so that the streams of
 # one loop can share a buffer. Those of two loops cannot: the loops may run in two threads.
@@ -52,6 +61,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
 
     __slots__ = (
         "__weakref__",
+        "_ahead",
         "_buffer",
         "_deadline",
         "_error",
@@ -83,6 +93,8 @@ class AsyncioStream(asyncio.BufferedProtocol):
         self._pieces: deque[bytes] | None = None
         self._buffer: bytes | None = None
         self._unread = 0
+        # How many more pieces may be taken directly.
+        self._ahead = 0
         self._reader: asyncio.Future[bool] | None = None
         self._writer: asyncio.Future[bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -108,6 +120,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         view = self._view
+        self._ahead = AHEAD if nbytes == RECEIVE_SIZE and not IS_PROACTOR else 0
         if nbytes <= PIECE_SIZE:
             self._keep(bytes(view[:nbytes]))
         else:
@@ -116,7 +129,8 @@ class AsyncioStream(asyncio.BufferedProtocol):
         self._wake_reader()
 
     def eof_received(self) -> bool:
-        self._is_ended = True
+        # After an error that was met in receiving directly the kernel shows an end.
+        self._is_ended = not self._is_lost
         self._wake_reader()
         # The other direction stays open: a peer may be done talking and still be listening.
         return True
@@ -198,7 +212,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
     def try_receive(self, limit: int) -> bytes | None:
         data = self._buffer
         if data is None:
-            return self._receive_nothing()
+            return self._receive_directly(limit) if self._ahead else self._receive_nothing()
         if len(data) > limit:
             self._buffer = data[limit:]
             data = data[:limit]
@@ -209,6 +223,25 @@ class AsyncioStream(asyncio.BufferedProtocol):
             self._is_reading = True
             if self._transport is not None and not self._transport.is_closing():
                 self._transport.resume_reading()
+        return data
+
+    def _receive_directly(self, limit: int) -> bytes | None:
+        """Take what the kernel has; the loop has delivered all that came before it."""
+        if self._is_ended or self._is_lost or self._is_aborted:
+            return self._receive_nothing()
+        self._ahead -= 1
+        try:
+            data = self._sock.recv(limit)
+        except (BlockingIOError, InterruptedError):
+            self._ahead = 0
+            return None
+        except OSError as exc:
+            self._error = exc
+            self._is_lost = True
+            return self._receive_nothing()
+        if len(data) < limit:
+            self._ahead = 0
+            self._is_ended = not data and limit > 0
         return data
 
     def _receive_nothing(self) -> bytes | None:
@@ -503,8 +536,7 @@ class AsyncioBackend:
 
 def _view_of(loop: asyncio.AbstractEventLoop) -> memoryview:
     """Where a stream of `loop` receives."""
-    if sys.platform == "win32":
-        # A proactor loop receives while others run.
+    if IS_PROACTOR:
         return memoryview(bytearray(RECEIVE_SIZE))
     view = _views.get(loop)
     if view is None:
