@@ -12,6 +12,9 @@ BUDGET = 0.025
 STANDARD = "import asyncio"
 """What costs about 30 ms where nothing disturbs it: a machine that is slow or busy is so for that, too."""
 
+SHARE = 0.7
+"""What importing us may take of that; it takes 0.6."""
+
 
 def test_importing_is_cheap() -> None:
     more, standard = [], []
@@ -19,7 +22,7 @@ def test_importing_is_cheap() -> None:
         bare = cpu_seconds("pass")
         more.append(cpu_seconds("import httpcore") - bare)
         standard.append(cpu_seconds(STANDARD) - bare)
-    assert min(more) <= max(BUDGET, 0.8 * min(standard)), (min(more), min(standard))
+    assert min(more) <= max(BUDGET, SHARE * min(standard)), (min(more), min(standard))
 
 
 def cpu_seconds(code: str) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-
 from ._connections.routes import Hop
 from ._exceptions import LocalProtocolError
 from ._protocols.fields import find_control, find_name, quote, quote_field
@@ -111,6 +109,9 @@ def _basic(credentials: tuple[bytes, bytes], others: HeaderFields) -> tuple[byte
         raise ValueError("The username in proxy_auth holds a colon, which Basic authentication cannot carry.")
     if find_control(user) or find_control(password):
         raise ValueError("proxy_auth holds a control character, which Basic authentication cannot carry.")
+    # Few programs need it, and all that import us would pay for it.
+    from base64 import b64encode
+
     return b"Proxy-Authorization", b"Basic " + b64encode(b"%b:%b" % credentials)
 
 
