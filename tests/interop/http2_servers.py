@@ -27,6 +27,8 @@ class HTTP2Server:
     tls_port: int
     prior_port: int
     method = b"PUT"
+    breakdown: str | None = None
+    """What the server says when it breaks what it has begun, in a reload, by a fault of its own."""
 
     def url(self, target: bytes, *, tls: bool = True) -> tuple[bytes, bytes, int, bytes]:
         if tls:
@@ -198,6 +200,8 @@ keep_alive_max_requests = 1000000
 
 class Apache(HTTP2Server):
     name = "apache"
+    # In a GOAWAY with an error code, -902 of nghttp2, for streams that it had taken.
+    breakdown = "The user callback function failed"
 
     def __init__(self, authority: trustme.CA) -> None:
         self.tls_port, self.prior_port = free_port(), free_port()

@@ -252,7 +252,12 @@ def test_no_request_is_lost_when_the_server_reloads(colour: Colour, server: HTTP
 
             async def work() -> None:
                 for _ in range(PLENTY):
-                    assert await client.get(url) == HELLO
+                    try:
+                        assert await client.get(url) == HELLO
+                    except httpcore.RemoteProtocolError as exc:
+                        # It may have been processed, and the error is the server's: that is the caller's to judge.
+                        if server.breakdown is None or server.breakdown not in str(exc):
+                            raise
                     if client.pool.statistics()["opened"] > opened:
                         return
                 pytest.fail("The connection outlives the reload.")
