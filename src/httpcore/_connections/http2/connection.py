@@ -21,7 +21,6 @@ its exchanges, only to their lanes, so that an abandoned response is found by th
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from threading import Lock
@@ -38,6 +37,7 @@ from .alarm import Alarm
 from .exchange import HTTP2Exchange
 from .lanes import Lane
 from .silence import Silence, Verdict
+from .turns import Role, Turns
 
 T = TypeVar("T")
 
@@ -55,15 +55,6 @@ RETIRED, GONE = -1, -2
 
 LOOK_AGAIN = 0.1
 """Seconds after which a thread that waits to send, while another one reads, looks whether it was answered."""
-
-
-class Role(enum.Enum):
-    """What an exchange does while it waits, where no loop feeds what arrives."""
-
-    NONE = "has no need to wait: its news came meanwhile"
-    READER = "waits for the stream, for all"
-    SLEEPER = "is woken when there is news"
-    WRITER = "waits to send, beside the reader"
 
 
 class HTTP2Connection:
@@ -85,10 +76,9 @@ class HTTP2Connection:
         "_known_standing",
         "_lock",
         "_mail",
-        "_parked",
-        "_reader",
         "_silence",
         "_stream",
+        "_turns",
         "_unsent",
         "_woken",
         "_write_error",
@@ -136,8 +126,7 @@ class HTTP2Connection:
         self._is_suspect = False
         # Who waits, and who of them reads for all.
         self._is_pushed = False
-        self._reader: Lane | None = None
-        self._parked: dict[Lane, None] = {}
+        self._turns = Turns()
         self._congested: dict[Lane, None] = {}
         self._woken: list[Parker] = []
         self._silence = None if ping_interval is None else Silence(ping_interval, ping_timeout)
@@ -186,7 +175,7 @@ class HTTP2Connection:
         return self._is_cut and not self.engine.goaway_code
 
     def is_ready(self) -> bool:
-        if not self._is_pushed and self._reader is None:
+        if not self._is_pushed and self._turns.reader is None:
             # Nobody reads: the peer may have closed, or said that it is about to.
             self._look()
         return self._standing >= 0
@@ -321,8 +310,9 @@ class HTTP2Connection:
         self._let_go(lane)
         lane.is_over = True
         self._tell([lane])
-        if lane.parker is None and self._reader is lane and not self._stream.nudge() and not self.lanes:
-            # Inside the kernel, where only the end of the connection is heard; and nobody else needs it.
+        is_in_kernel = lane.parker is None and self._turns.reader is lane and not self._stream.nudge()
+        if is_in_kernel and not self.lanes:
+            # There only the end of the connection is heard; and nobody else needs it.
             self._part()
 
     def _let_go(self, lane: Lane) -> None:
@@ -384,24 +374,18 @@ class HTTP2Connection:
         if lane.has_news:
             # From another thread, after this one had looked and before it had the lock. There may be no more.
             return Role.NONE
-        if self._reader is None or self._reader is lane:
-            self._reader = lane
+        if self._turns.try_read(lane):
             return Role.READER
         if self._unsent and not self._stream.nudge():
             return Role.WRITER
-        lane.parker = self._backend.create_parker()
-        self._parked[lane] = None
+        self._turns.sleep(lane, self._backend.create_parker())
         return Role.SLEEPER
 
     def _stand_down(self, lane: Lane) -> None:
         """Wait no longer, and leave the reading to another one of those who do."""
-        self._parked.pop(lane, None)
-        lane.parker = None
-        if self._reader is not lane:
-            return
-        self._reader = next(iter(self._parked), None)
-        if self._reader is not None and self._reader.parker is not None:
-            self._woken.append(self._reader.parker)
+        parker = self._turns.leave(lane)
+        if parker is not None:
+            self._woken.append(parker)
 
     async def _read(self, deadline: float | None) -> bool:
         """Wait for the stream once, for all."""
@@ -446,7 +430,7 @@ class HTTP2Connection:
         self._settle()
 
     def _pump_unless_read(self) -> None:
-        if self._reader is None:
+        if self._turns.reader is None:
             self._pump()
 
     def _pump(self) -> None:
@@ -520,8 +504,7 @@ class HTTP2Connection:
         """In a forked child: nobody sleeps here, whoever holds the lock is not here, nothing is said."""
         self._lock = Lock()
         self._mail.clear()
-        self._parked.clear()
-        self._reader = None
+        self._turns = Turns()
         for lane in self.lanes:
             lane.parker = None
         self._is_closed = True
