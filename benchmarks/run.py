@@ -9,10 +9,7 @@ of the same round. A peer that does not install, or fails, is a row that says so
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -24,7 +21,8 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import trustme
-from benchmarks.processes import CLIENT_CORE, Client, install
+from benchmarks.processes import Client, awake, install
+from benchmarks.report import read_options, write_record
 from tests.interop.servers import NginxServer
 
 ROOT = Path(__file__).parents[1]
@@ -107,15 +105,6 @@ def start_proxy(port: int) -> tuple[subprocess.Popen[str], str]:
     return proxy, proxy.stdout.readline().strip()
 
 
-def keep_awake() -> subprocess.Popen[bytes]:
-    """What runs on the client's core whenever the client does not, so that it never halts. It ends with us."""
-    program = "import os, sys\nwhile os.getppid() == int(sys.argv[1]):\n    for _ in range(10**6): pass"
-    return subprocess.Popen(
-        ["nice", "-n", "19", sys.executable, "-c", program, str(os.getpid())],
-        preexec_fn=lambda: os.sched_setaffinity(0, {CLIENT_CORE}),
-    )
-
-
 def run_scenario(
     scenario: Scenario, server: NginxServer, cafile: str, proxy_port: str, rounds: int, share: float
 ) -> list[dict]:
@@ -173,15 +162,7 @@ def measure_memory(server: NginxServer, cafile: str) -> list[dict]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="3 short rounds")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", default="", help="scenarios whose name contains this")
-    parser.add_argument("--awake", action="store_true", help="never let the client's core halt")
-    options = parser.parse_args()
-    rounds, share = (3, 0.5) if options.quick else (options.rounds, 1.0)
+    options = read_options(__doc__)
     install(PEERS, PACKAGES)
     # Four clients hold 2,000 connections each, and nginx their other ends.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -195,21 +176,17 @@ def main() -> int:
         with NginxServer(Path(directory), authority, addresses=addresses) as server:
             os.sched_setaffinity(server.pid, {os.cpu_count() - 1})
             proxy, proxy_port = start_proxy(server.port)
-            spinner = keep_awake() if options.awake else None
-            for scenario in SCENARIOS:
-                if options.only in scenario.title:
-                    rows += run_scenario(scenario, server, cafile, proxy_port, rounds, share)
-            if spinner is not None:
-                spinner.kill()
-                spinner.wait()
+            with awake(options.awake):
+                for scenario in SCENARIOS:
+                    if options.only in scenario.title:
+                        rows += run_scenario(
+                            scenario, server, cafile, proxy_port, options.rounds, options.share
+                        )
             proxy.kill()
             proxy.communicate()
             if options.only in "memory of a large upload":
                 rows += measure_memory(server, cafile)
-    results = ROOT / "benchmarks" / "results"
-    results.mkdir(exist_ok=True)
-    record = {"python": platform.python_version(), "rounds": rounds, "rows": rows}
-    (results / "latest.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_record("latest", options.rounds, rows)
     return 0
 
 

@@ -1,6 +1,6 @@
 """What HTTP/2 costs the client, against the peers, in one run.
 
-    python benchmarks/run_http2.py [--quick] [--rounds N] [--only TEXT]
+    python benchmarks/run_http2.py [--quick] [--rounds N] [--only TEXT] [--awake]
 
 TLS throughout. The client is pinned to one core and nghttpd to another: with `h2load -c 2 -m 100` it answers about
 four times as many small requests a second as nginx does, and so is not what is waited for. Each client lives in a
@@ -11,10 +11,7 @@ says so. The peers live in `.venv-peers-http2`, because niquests puts another ur
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -24,7 +21,8 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import trustme
-from benchmarks.processes import Client, install
+from benchmarks.processes import Client, awake, install
+from benchmarks.report import read_options, write_record
 from tests.interop.servers import Program, free_port, program, write_site
 
 ROOT = Path(__file__).parents[1]
@@ -145,14 +143,7 @@ def run_scenario(scenario: Scenario, origin: str, cafile: str, rounds: int, shar
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="3 short rounds")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", default="", help="scenarios whose name contains this")
-    options = parser.parse_args()
-    rounds, share = (3, 0.5) if options.quick else (options.rounds, 1.0)
+    options = read_options(__doc__)
     install(PEERS, PACKAGES)
     authority = trustme.CA()
     rows: list[dict] = []
@@ -169,13 +160,12 @@ def main() -> int:
         command = [program("nghttpd"), *options_of_server, str(port), key, chain]
         with Program(command, directory, [port]) as server:
             os.sched_setaffinity(server.process.pid, {os.cpu_count() - 1})
-            for scenario in SCENARIOS:
-                if options.only in scenario.title:
-                    rows += run_scenario(scenario, f"https://localhost:{port}", cafile, rounds, share)
-    results = ROOT / "benchmarks" / "results"
-    results.mkdir(exist_ok=True)
-    record = {"python": platform.python_version(), "rounds": rounds, "rows": rows}
-    (results / "http2.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            origin = f"https://localhost:{port}"
+            with awake(options.awake):
+                for scenario in SCENARIOS:
+                    if options.only in scenario.title:
+                        rows += run_scenario(scenario, origin, cafile, options.rounds, options.share)
+    write_record("http2", options.rounds, rows)
     return 0
 
 
