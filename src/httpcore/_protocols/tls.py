@@ -18,6 +18,9 @@ OUTPUT_LIMIT = 256 * 1024
 RECORD_SIZE = 16 * 1024
 """Plaintext bytes in one record at the most (RFC 8446 §5.1)."""
 
+WIRE_SIZE = 5 + RECORD_SIZE + 256
+"""Bytes of such a record on the wire at the most (RFC 8446 §5.2)."""
+
 
 class TLSEngine:
     """One side of one TLS connection, the client's."""
@@ -93,16 +96,18 @@ class TLSEngine:
 
     def write(self, data: Buffer) -> int:
         """Encrypt what may wait to be sent; return how many bytes were taken. `ssl.SSLError` passes."""
-        room = OUTPUT_LIMIT - self.pending_output
-        if room <= 0 or not data:
+        if not data or not self._has_room():
             return 0
-        if len(data) <= min(room, RECORD_SIZE):
+        if len(data) <= RECORD_SIZE:
             return self.ssl_object.write(data)
         view = memoryview(data)
         taken = 0
-        while taken < len(view) and self.pending_output < OUTPUT_LIMIT:
+        while taken < len(view) and self._has_room():
             taken += self.ssl_object.write(view[taken : taken + RECORD_SIZE])
         return taken
+
+    def _has_room(self) -> bool:
+        return self.pending_output + WIRE_SIZE <= OUTPUT_LIMIT
 
     # Ciphertext.
 
