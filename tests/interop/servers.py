@@ -203,16 +203,27 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, another one each time: the kernel may offer one twice before it is used."""
+    """A port that nobody listens on, another one each time.
+
+    It lies below those that the kernel gives to clients: one of these might have it before the server does, and a
+    client that knocks at such a port for long enough, as `wait_for` does, one day meets itself.
+    """
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            port: int = sock.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
-            return port
+        port = _chance.randrange(15_000, 32_000)
+        if port in _given:
+            continue
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                pass
+        except OSError:
+            continue
+        _given.add(port)
+        return port
 
 
 _given: set[int] = set()
+
+_chance = Random()
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
