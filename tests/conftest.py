@@ -24,6 +24,10 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("suite")
 
 
+PATIENCE = 5.0
+"""Seconds that threads have to end, once they have been told to: they may not be run at once."""
+
+
 @pytest.fixture(params=NAMES)
 def colour(request: pytest.FixtureRequest) -> Colour:
     return Colour(request.param)
@@ -42,13 +46,13 @@ def _warm_up() -> None:
 
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
-    """Descriptors and threads are back to what they were, after at most a second for threads to end."""
+    """Descriptors and threads are back to what they were, as soon as the threads have ended."""
     # Frozen, what was there before need not be looked at by each collection of the test.
     gc.freeze()
     before = _count()
     try:
         yield
-        deadline = time.monotonic() + 1.0
+        deadline = time.monotonic() + PATIENCE
         while (after := _count()) > before and time.monotonic() < deadline:
             time.sleep(0.005)
     finally:
