@@ -576,7 +576,7 @@ def test_a_peer_that_falls_silent(colour: Colour) -> None:
 
     async def main() -> None:
         with Server(first_then_serve(script)) as server:
-            async with prior(colour, ping_interval=0.05, ping_timeout=0.1, max_connections=1) as client:
+            async with prior(colour, ping_interval=0.1, ping_timeout=0.4, max_connections=1) as client:
 
                 async def one() -> None:
                     exc = await fails(client.get(server.url()))

@@ -57,7 +57,7 @@ def test_a_handshake_that_stalls(colour: Colour) -> None:
             async with colour.client(ssl_context=client_context(), max_connections=1) as client:
                 for _ in range(2):
                     with pytest.raises(httpcore.ConnectTimeout, match="TLS handshake"):
-                        await client.send(server.url(scheme=b"https"), connect=0.1)
+                        await client.send(server.url(scheme=b"https"), connect=0.3)
                 assert client.pool.statistics()["connections"] == 0
 
     colour.run(main)
