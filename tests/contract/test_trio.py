@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from time import monotonic
 
+import outcome
 import pytest
 import trio
 import trio.testing
@@ -232,3 +234,19 @@ def test_a_reader_in_the_last_generator_to_be_closed_has_a_deadline() -> None:
     trio.run(main, clock=jumping())
     assert len(ends) == 1
     assert 99 < ends[0] < 101
+
+
+def test_a_reader_in_a_guest_run_has_a_deadline() -> None:
+    async def main() -> None:
+        with silent() as stream:
+            assert not await stream.wait(True, False, monotonic() + 0.01)
+
+    async def host() -> None:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[outcome.Outcome[None]] = loop.create_future()
+        trio.lowlevel.start_guest_run(
+            main, run_sync_soon_threadsafe=loop.call_soon_threadsafe, done_callback=done.set_result
+        )
+        (await done).unwrap()
+
+    asyncio.run(host())
