@@ -77,6 +77,7 @@ class HTTP11Connection:
         # A stream that has a way to say goodbye says it in one attempt.
         close = getattr(self.stream, "close", self.stream.abort)
         close()
+        self.stream.watch(None)
 
     def _notice(self) -> None:
         """Something arrived and nobody waits for it; between exchanges that is the end."""

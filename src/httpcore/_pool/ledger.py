@@ -92,6 +92,7 @@ class Place(Generic[C]):
     """One connection, from the decision to open it until it is gone."""
 
     __slots__ = (
+        "__weakref__",
         "born",
         "capacity",
         "connection",

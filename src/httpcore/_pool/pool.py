@@ -15,6 +15,7 @@ from collections.abc import Callable
 from threading import Lock
 from time import monotonic
 from typing import TypeVar
+from weakref import ref
 
 from .._backends.base import Backend, Parker
 from .._connections.open import Connector
@@ -90,16 +91,23 @@ class Holder:
 
     def __init__(self, pool: Pool, place: Place[Connection]) -> None:
         self._pool = pool
-        self._place = place
+        # The ledger keeps it as long as it matters, and a closed connection is to go without the collector.
+        self._place = ref(place)
 
     def resized(self, capacity: int) -> None:
-        self._pool.post(self._pool.ledger.resize, self._place, capacity)
+        place = self._place()
+        if place is not None:
+            self._pool.post(self._pool.ledger.resize, place, capacity)
 
     def retired(self) -> None:
-        self._pool.post(self._pool.ledger.retire, self._place)
+        place = self._place()
+        if place is not None:
+            self._pool.post(self._pool.ledger.retire, place)
 
     def gone(self) -> None:
-        self._pool.post(self._pool.ledger.remove, self._place)
+        place = self._place()
+        if place is not None:
+            self._pool.post(self._pool.ledger.remove, place)
 
 
 class Pool:
