@@ -58,8 +58,11 @@ def silent() -> Iterator[TrioStream]:
     ours.setblocking(False)
     stream = TrioStream(ours)
     with theirs:
-        yield stream
-    stream.abort()
+        try:
+            yield stream
+        finally:
+            # A generator that is closed gets here as well.
+            stream.abort()
 
 
 def jumping() -> trio.testing.MockClock:
