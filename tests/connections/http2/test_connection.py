@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ssl
 import threading
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 
 import httpcore
+from httpcore._backends.sync import SyncBackend
 from httpcore._connections.http2 import HTTP2Connection
+from httpcore._connections.http2.connection import TURN_SIZE
 from httpcore._connections.http2.lanes import Lane
+from httpcore._types import Buffer
 
 from ...colours import Client, Colour
 from ...peers.certificates import client_context
@@ -242,3 +246,69 @@ def test_a_connection_that_ends_just_before_it_is_used(
                 assert server.accepted == 2
 
     colour.run(main)
+
+
+class PouringStream:
+    """A stream with a loop that has delivered more than anybody can take in a turn."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = pieces
+        self.callbacks: list[Callable[[], None]] = []
+
+    def try_send(self, data: Buffer) -> int:
+        return len(data)
+
+    def try_receive(self, limit: int) -> bytes | None:
+        return self.pieces.pop(0) if self.pieces else None
+
+    async def wait(self, readable: bool, writable: bool, deadline: float | None) -> bool:
+        return True
+
+    async def listen(self, deadline: float | None) -> bool:
+        return True
+
+    def abort(self) -> None:
+        pass
+
+    def watch(self, callback: Callable[[], None] | None) -> bool:
+        return True
+
+    def call_soon(self, callback: Callable[[], None], *, foreign: bool = False) -> bool:
+        self.callbacks.append(callback)
+        return True
+
+    def nudge(self) -> bool:
+        return True
+
+    def is_quiet(self) -> bool:
+        return False
+
+    def has_news(self) -> bool:
+        return False
+
+    def get_extra_info(self, name: str) -> object:
+        return None
+
+
+def test_a_turn_of_the_loop_takes_so_much_and_no_more() -> None:
+    """Else what a fast peer sends would pile up before those who take it have had theirs."""
+    size = TURN_SIZE // 4
+    # Frames of an unknown kind, large enough not to be a flood of them.
+    frame = (16_000).to_bytes(3, "big") + b"\x0a" + bytes(5 + 16_000)
+    wire = bytes(3) + b"\4" + bytes(5) + frame * (40 * size // len(frame))
+    stream = PouringStream([wire[at : at + size] for at in range(0, len(wire), size)])
+    connection = HTTP2Connection(stream, peer="pouring.example", backend=SyncBackend())
+    connection.start()
+    turns = 0
+    while stream.callbacks:
+        (callback,) = stream.callbacks
+        # What arrives meanwhile has its own turn, and asks for no other one besides.
+        connection._take_turn()
+        assert stream.callbacks == [callback]
+        stream.callbacks.clear()
+        callback()
+        turns += 1
+        assert connection.engine.received_count <= (2 * turns + 1) * TURN_SIZE
+    assert connection.engine.failure is None, connection.engine.failure
+    assert connection.engine.received_count == len(wire)
+    assert turns > 3

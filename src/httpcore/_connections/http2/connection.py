@@ -44,6 +44,9 @@ T = TypeVar("T")
 RECEIVE_SIZE = 64 * 1024
 """Bytes asked of the stream at once."""
 
+TURN_SIZE = 128 * 1024
+"""Bytes fed in one turn of a loop, before those who take them have theirs: else they pile up."""
+
 CONGESTION = 256 * 1024
 """Bytes that may be queued before nothing more is added but what the protocol demands."""
 
@@ -73,6 +76,7 @@ class HTTP2Connection:
         "_is_retired",
         "_is_suspect",
         "_is_torn",
+        "_is_turn_due",
         "_known_standing",
         "_lock",
         "_mail",
@@ -115,6 +119,8 @@ class HTTP2Connection:
         self._mail: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._unsent: Buffer = b""
         self._is_flush_due = False
+        # The last turn of the loop left something.
+        self._is_turn_due = False
         self._write_error: WriteError | None = None
         self._is_torn = False
         self._is_cut = False
@@ -424,6 +430,10 @@ class HTTP2Connection:
         self._locked(self._pump)
         self._settle()
 
+    def _take_next_turn(self) -> None:
+        self._is_turn_due = False
+        self._take_turn()
+
     def _look(self) -> None:
         """Take what has arrived since somebody read."""
         self._locked(self._pump_unless_read)
@@ -436,6 +446,7 @@ class HTTP2Connection:
     def _pump(self) -> None:
         engine = self.engine
         stream = self._stream
+        size = 0
         try:
             while (data := stream.try_receive(RECEIVE_SIZE)) is not None:
                 if not data:
@@ -451,6 +462,12 @@ class HTTP2Connection:
                 is_last = len(data) < RECEIVE_SIZE and not self._is_pushed
                 if is_last or not data or engine.failure is not None:
                     break
+                size += len(data)
+                if size >= TURN_SIZE and self._is_pushed:
+                    # The loop may have delivered all of it, and will not call again for what it has.
+                    self._is_turn_due = self._is_turn_due or stream.call_soon(self._take_next_turn)
+                    if self._is_turn_due:
+                        break
         except ReadError as exc:
             self._break(exc)
         if engine.failure is not None:
