@@ -90,7 +90,7 @@ class Interruption:
         "_moment",
         "_suspensions",
         "cancel",
-        "is_asked",
+        "is_due",
         "is_over",
         "is_struck",
         "phase",
@@ -103,8 +103,8 @@ class Interruption:
         self._metronome = metronome
         self._suspensions = 0
         self.cancel: Callable[[], object] = _nothing
-        self.is_asked: Callable[[], bool] = lambda: self.is_struck
-        """Whether a cancellation may be ours: scopes within an exchange have their own."""
+        self.is_due: Callable[[], bool] = _never
+        """Whether a scope was asked for it by time. Scopes within an exchange have cancellations of their own."""
         self.is_over = False
         self.is_struck = False
         self.phase: str | None = None
@@ -148,7 +148,7 @@ class Interruption:
             del value, error
 
     def _note_delivery(self) -> None:
-        if self.phase is None and self.is_asked():
+        if self.phase is None and (self.is_struck or self.is_due()):
             self.phase = phase_of(self._coroutine)
 
     def _suspend(self) -> None:
@@ -222,7 +222,7 @@ async def _in_scope(colour: Colour, interruption: Interruption, moment: Moment) 
         if moment.delay is not None:
             scope.deadline = anyio.current_time() + moment.delay
     interruption.cancel = scope.cancel
-    interruption.is_asked = lambda: scope.cancel_called
+    interruption.is_due = lambda: scope.cancel_called
     with scope:
         await interruption
     if scope.cancelled_caught is (interruption.phase is None):
@@ -237,3 +237,7 @@ def _uncancel(task: asyncio.Task[Any]) -> None:
 
 def _nothing() -> None:
     pass
+
+
+def _never() -> bool:
+    return False
