@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -12,9 +13,10 @@ import pytest
 import httpcore
 
 from ..colours import Colour
-from ..peers.http2 import Code, HTTP2Peer, Setting, Stream, first_then_serve, http2
+from ..peers.certificates import client_context
+from ..peers.http2 import Code, HTTP2Peer, Setting, Stream, first_then_serve, h2_context, http2
 from ..peers.http2 import serve as serve_http2
-from ..peers.scripted import Server
+from ..peers.scripted import PATIENCE, Server
 from .cancelling import cancel_when
 from .h2_meetings import OK, fails, prior, sized_post
 from .rows import row
@@ -323,5 +325,51 @@ def test_the_end_while_idle(colour: Colour) -> None:
                 response = await client.send(server.url(b"/next"), **sized_post(b"x"))
                 assert await response.read() == b"/next"
                 assert server.accepted == 2
+
+    colour.run(main)
+
+
+@pytest.mark.parametrize("scheme", [b"http", b"https"])
+def test_what_is_stuck_goes_on_though_another_reads(colour: Colour, scheme: bytes) -> None:
+    """Who reads for all began to wait when there was nothing to send; from then on it waits for both directions."""
+    is_held = threading.Event()
+    size = 200_000
+
+    def script(peer: HTTP2Peer) -> None:
+        peer.credit(0, 2**20)
+        peer.warm_up()
+        held = peer.recv_request()
+        is_held.set()
+        peer.server.release.wait(PATIENCE)
+        upload = peer.recv_request()
+        peer.answer(upload, b"%d" % len(upload.body))
+        peer.answer(held, held.path)
+        peer.serve()
+
+    async def main() -> None:
+        is_tls = scheme == b"https"
+        options = {"http1": is_tls, "ssl_context": client_context(), "max_connections": 1}
+        small = [(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)]
+        context = h2_context() if is_tls else None
+        with Server(http2(script, {Setting.INITIAL_WINDOW_SIZE: 2**20}), context=context) as server:
+            async with prior(colour, **options, socket_options=small) as client:
+                assert await client.get(server.url()) == b"ok"
+                (place,) = client.pool._pool.ledger.places
+
+                async def read() -> None:
+                    assert await client.get(server.url(b"/held")) == b"/held"
+
+                async def upload() -> None:
+                    while not is_held.is_set():
+                        await colour.pause()
+                    response = await client.send(server.url(), **sized_post(bytes(size)))
+                    assert await response.read() == b"%d" % size
+
+                async def release() -> None:
+                    while not place.connection._is_behind:
+                        await colour.pause()
+                    server.release.set()
+
+                await colour.gather(read, upload, release)
 
     colour.run(main)

@@ -140,6 +140,8 @@ class TLSStream:
     def get_extra_info(self, name: str) -> object:
         if name == "ssl_object":
             return self._engine.ssl_object
+        if name == "has_output":
+            return self._engine.has_output
         if name == "is_truncated":
             return self._engine.is_truncated
         return self._inner.get_extra_info(name)

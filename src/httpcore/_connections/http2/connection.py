@@ -382,7 +382,7 @@ class HTTP2Connection:
             return Role.NONE
         if self._turns.try_read(lane):
             return Role.READER
-        if self._unsent and not self._stream.nudge():
+        if self._is_behind and not self._stream.nudge():
             return Role.WRITER
         self._turns.sleep(lane, self._backend.create_parker())
         return Role.SLEEPER
@@ -552,18 +552,32 @@ class HTTP2Connection:
         self._locked(self._flush)
         self._settle()
 
+    @property
+    def _is_behind(self) -> bool:
+        """Whether something has yet to leave that was to leave: of ours, or of what TLS has made of it."""
+        return bool(self._unsent) or self._stream.get_extra_info("has_output") is True
+
     def _flush(self) -> None:
         """Send what is queued, as far as it goes."""
         self._is_flush_due = False
         engine = self.engine
+        stream = self._stream
         try:
+            if not self._unsent and not engine.output.size and self._is_behind:
+                # What TLS has kept leaves with whatever it is given.
+                stream.try_send(b"")
             while self._unsent or engine.output.size:
                 data = self._unsent or engine.take_output()
-                sent = self._stream.try_send(data)
+                sent = stream.try_send(data)
                 self.sent_count += sent
                 self._unsent = b"" if sent == len(data) else memoryview(data)[sent:]
                 if not sent:
-                    return
+                    break
+            if self._turns.reader is not None and self._is_behind:
+                # Who reads for all may have begun to wait when there was nothing to send: now it is for both.
+                stream.nudge()
+            if self._unsent:
+                return
         except WriteError as exc:
             # Whoever reads hears what the peer said before, and then of the end.
             self._unsent = b""
