@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from time import monotonic, thread_time
 
 import pytest
@@ -12,6 +13,7 @@ import httpcore
 from ..colours import Colour
 from ..peers.nibbling import NibblingBackend
 from ..peers.scripted import Peer, Server, first_then_serve, respond
+from ..stopwatch import Stopwatch
 from .rows import row
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -402,10 +404,15 @@ def test_expect_waits_for_an_answer_or_a_second(colour: Colour) -> None:
         fields = [(b"Host", b"h"), (b"Content-Length", b"5"), (b"Expect", b"100-continue")]
         with Server(script) as server:
             async with colour.client() as client:
-                for stream in (httpcore.PlainByteStream(b"hello"), colour.stream([b"hel", b"lo"])):
+
+                async def post(stream: object) -> None:
+                    watch = Stopwatch()
                     response = await client.send(server.url(b"/x"), b"POST", fields, stream)
+                    assert says_continue or watch.elapsed >= 1.0
                     assert await response.read() == b"/x"
-                    await client.close()
+
+                streams = (httpcore.PlainByteStream(b"hello"), colour.stream([b"hel", b"lo"]))
+                await colour.gather(*(partial(post, stream) for stream in streams))
 
     colour.run(main, True)
     colour.run(main, False)
