@@ -34,6 +34,7 @@ LEAVING_GARBAGE = {"reset", "bad-body", "http2-goaway", "http2-junk", "cancelled
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in LEAVING_GARBAGE])
+@pytest.mark.usefixtures("nothing_left")
 def test_what_failed_leaves_nothing_to_the_collector(
     colour: Colour, kind: str, server: ServerProcess
 ) -> None:
