@@ -1,7 +1,7 @@
 """One test body for every colour: sync, asyncio, uvloop, trio, and anyio on both.
 
 A test is an `async def` that talks to a `Client`. In sync it is driven by the thread itself, since none of
-its awaits suspends then.
+its awaits suspends then. Only the libraries of a colour are imported for it: many tests are programs of their own.
 """
 
 from __future__ import annotations
@@ -11,10 +11,6 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
-
-import anyio
-import trio
-import uvloop
 
 import httpcore
 
@@ -42,11 +38,17 @@ class Colour:
         if self.name == "sync":
             return drive(function(*arguments))
         if self.name == "trio":
+            import trio
+
             return trio.run(function, *arguments)
         if self.name.startswith("anyio-"):
+            import anyio
+
             body = function if self.is_trio else partial(_await, function)
             return anyio.run(body, *arguments, backend=self.name.removeprefix("anyio-"))
         if self.name == "uvloop":
+            import uvloop
+
             return uvloop.run(_await(function, *arguments))
         return asyncio.run(_await(function, *arguments))
 
@@ -81,6 +83,8 @@ class Colour:
     async def pause(self) -> None:
         """Let others run."""
         if self.is_trio:
+            import trio
+
             await trio.sleep(0.001)
         elif self.is_async:
             await asyncio.sleep(0.001)
@@ -92,6 +96,8 @@ class Colour:
         if self.name == "sync":
             _run_threads(functions)
         elif self.is_trio:
+            import trio
+
             async with trio.open_nursery() as nursery:
                 for function in functions:
                     nursery.start_soon(function)
