@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from statistics import median
 
 BUDGET = 0.025
 """Seconds of CPU."""
@@ -17,12 +18,13 @@ SHARE = 0.7
 
 
 def test_importing_is_cheap() -> None:
-    more, standard = [], []
+    more, shares = [], []
     for _ in range(12):
         bare = cpu_seconds("pass")
         more.append(cpu_seconds("import httpcore") - bare)
-        standard.append(cpu_seconds(STANDARD) - bare)
-    assert min(more) <= max(BUDGET, SHARE * min(standard)), (min(more), min(standard))
+        shares.append(more[-1] / (cpu_seconds(STANDARD) - bare))
+    # The cheapest of either may have had the machine to itself: only the two of one round are comparable.
+    assert min(more) <= BUDGET or median(shares) <= SHARE, (min(more), median(shares))
 
 
 def cpu_seconds(code: str) -> float:
