@@ -153,6 +153,10 @@ class History(RuleBasedStateMachine):
         assert not in_line & aside
         assert in_line | aside == {*self.waiting}
         assert len(ledger.idle) <= 3
+        # Who stands aside does so for a dial, for one of the same origin in line, or for the origin's limit.
+        for origin in ledger.origins.values():
+            reasons = origin.dialling or len(origin.aside) < len(origin.waiters) or len(origin.places) == 3
+            assert reasons or not origin.aside
         # Nobody waits for what is free.
         assert not (ledger.waiting and (ledger.idle or len(ledger.places) < 4))
 
@@ -198,6 +202,23 @@ def test_one_dial_is_shared_until_it_is_known_to_carry_one_exchange() -> None:
     ledger.opened(tickets[0].place, "connection", capacity=1, now=0.0)
     assert len(ledger.places) == 5
     assert all(ticket.place is not None for ticket in tickets)
+
+
+def test_who_stood_aside_for_a_waiter_that_left_gets_its_turn() -> None:
+    ledger: Ledger[str] = Ledger(Limits(max_connections=2), may_share=lambda route: route == "c")
+    busy, dialling, first, second, other = (Ticket[str]() for _ in range(5))
+    assert ledger.request(busy, "a", "a", 0.0)
+    assert busy.place is not None
+    ledger.opened(busy.place, "connection", capacity=1, now=0.0)
+    assert ledger.request(dialling, "c", "c", 0.0)
+    for ticket, key in ((first, "c"), (second, "c"), (other, "b")):
+        assert not ledger.request(ticket, key, key, 0.0)
+    # The slot goes to the other origin; the first is to dial when there is one, and the second waits for that.
+    ledger.abandon(dialling, 0.0)
+    assert other.place is not None
+    ledger.abandon(first, 0.0)
+    ledger.release(busy, 0.0)
+    assert second.place is not None
 
 
 def test_the_work_does_not_grow_with_the_waiters() -> None:

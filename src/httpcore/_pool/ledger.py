@@ -280,8 +280,12 @@ class Ledger(Generic[C]):
         """The request gave up, wherever it was. An unused connection goes to the next."""
         self._begin(now)
         if ticket.is_waiting:
+            origin = ticket.origin
             self._dequeue(ticket)
-            self._forget(ticket.origin)
+            if origin.aside:
+                # Those may have stood aside for this one, which was to dial.
+                self._serve_waiters_of(origin, now)
+            self._forget(origin)
         place = ticket.place
         if place is not None:
             ticket.place = None
