@@ -6,17 +6,14 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from ._backends.auto import resolve_backend
-from ._backends.base import Backend
-from ._connections.open import Connector
-from ._pool.ledger import Limits
-from ._pool.pool import Pool
 from ._types import SocketOption
 
 if TYPE_CHECKING:
     import ssl
 
     from ._backends.addresses import Resolver
+    from ._backends.base import Backend
+    from ._pool.pool import Pool
 
 
 LONGEST = 1e9
@@ -59,6 +56,12 @@ def build_pool(
     proxy_ssl_context: ssl.SSLContext | None = None,
 ) -> Pool:
     """Build the pool that both interfaces are thin faces of. Opens nothing."""
+    # The engine is half of what importing us would take, and many who import us never make a pool.
+    from ._backends.auto import resolve_backend
+    from ._connections.open import Connector
+    from ._pool.ledger import Limits
+    from ._pool.pool import Pool
+
     if not http1 and not http2:
         raise ValueError("With http1=False and http2=False there is no protocol left to speak.")
     find_backend: Callable[[], Backend] = resolve_backend(backend, is_async=is_async)
