@@ -221,6 +221,23 @@ def test_who_stood_aside_for_a_waiter_that_left_gets_its_turn() -> None:
     assert second.place is not None
 
 
+def test_who_stood_aside_for_a_waiter_that_was_served_gets_its_turn() -> None:
+    limits = Limits(max_connections=4, max_connections_per_origin=3)
+    ledger: Ledger[str] = Ledger(limits, may_share=lambda route: route == "c")
+    first, *others, second, third, fourth = (Ticket[str]() for _ in range(6))
+    for ticket in (first, *others, second, third, fourth):
+        key = "a" if ticket in others else "c"
+        ledger.request(ticket, key, key, 0.0)
+    for ticket in (first, *others, second):
+        assert ticket.place is not None
+        ledger.opened(ticket.place, "connection", capacity=1, now=0.0)
+    # The third stood in line, and the fourth aside, since the origin may have one connection more.
+    ledger.release(first, 0.0)
+    assert third.place is not None
+    ledger.release(others[0], 0.0)
+    assert fourth.place is not None
+
+
 def test_the_work_does_not_grow_with_the_waiters() -> None:
     """Connections that serve once, with few and with many in line: the same number of steps each time."""
     few, many = steps_of_closing(100), steps_of_closing(5_000)

@@ -381,6 +381,9 @@ class Ledger(Generic[C]):
         self._take(origin, ticket)
         self._grant(ticket, now)
         self._pass_over(origin)
+        if origin.aside:
+            # It may have stood in line, and another one does now.
+            self._serve_waiters_of(origin, now)
 
     def _idle(self, place: Place[C], now: float) -> None:
         self.idle[place] = None
