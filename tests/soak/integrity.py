@@ -198,9 +198,13 @@ class IntegrityRun:
             token: error for token, error in outcome.failed.items() if not self._may_fail(token, report)
         }
         assert not groundless, groundless
-        # A response that has begun, and a stream that was reset in so many words, are beyond repair.
+        # A response that has begun, and a stream that was reset in so many words, are beyond repair. The words
+        # are lost where the connection is reset in the same turn: then the exchange may go to another one.
+        broken = set(report["broken"])
         for token, how in report["hurt"].items():
-            if how == "reset stream" or (how.endswith("inside") and outcome.sizes[token]):
+            if how == "reset stream":
+                assert token in outcome.failed or not broken.isdisjoint(outcome.ports[token][:-1]), token
+            elif how.endswith("inside") and outcome.sizes[token]:
                 assert token in outcome.failed, (token, how)
         # What may be hit by the end of one connection is what was on its way there.
         hit = Counter(outcome.ports[token][-1] for token in outcome.failed if token not in report["hurt"])
