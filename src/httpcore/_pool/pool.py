@@ -95,19 +95,18 @@ class Holder:
         self._place = ref(place)
 
     def resized(self, capacity: int) -> None:
-        place = self._place()
-        if place is not None:
-            self._pool.post(self._pool.ledger.resize, place, capacity)
+        self._tell(self._pool.ledger.resize, capacity)
 
     def retired(self) -> None:
-        place = self._place()
-        if place is not None:
-            self._pool.post(self._pool.ledger.retire, place)
+        self._tell(self._pool.ledger.retire)
 
     def gone(self) -> None:
+        self._tell(self._pool.ledger.remove)
+
+    def _tell(self, operation: Callable[..., object], *arguments: object) -> None:
         place = self._place()
         if place is not None:
-            self._pool.post(self._pool.ledger.remove, place)
+            self._pool.post(operation, place, *arguments)
 
 
 class Pool:
