@@ -14,6 +14,8 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -94,15 +96,19 @@ def start_client(name: str, loop: str, scenario: str, concurrency: int, *argumen
     return Client(name, command, patience=PATIENCE)
 
 
-def start_proxy(port: int) -> tuple[subprocess.Popen[str], str]:
-    """A proxy to one server, beside it on its core; and its own port."""
-    proxy = subprocess.Popen(
+@contextmanager
+def running_proxy(port: int) -> Iterator[str]:
+    """A proxy to one server, beside it on its core; gives its own port."""
+    with subprocess.Popen(
         [sys.executable, str(ROOT / "benchmarks" / "proxy.py"), str(port)],
         stdout=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: os.sched_setaffinity(0, {os.cpu_count() - 1}),
-    )
-    return proxy, proxy.stdout.readline().strip()
+    ) as proxy:
+        try:
+            yield proxy.stdout.readline().strip()
+        finally:
+            proxy.kill()
 
 
 def run_scenario(
@@ -175,15 +181,12 @@ def main() -> int:
         addresses = [f"127.0.{1 + number // 250}.{1 + number % 250}" for number in range(500)]
         with NginxServer(Path(directory), authority, addresses=addresses) as server:
             os.sched_setaffinity(server.pid, {os.cpu_count() - 1})
-            proxy, proxy_port = start_proxy(server.port)
-            with awake(options.awake):
+            with running_proxy(server.port) as proxy_port, awake(options.awake):
                 for scenario in SCENARIOS:
                     if options.only in scenario.title:
                         rows += run_scenario(
                             scenario, server, cafile, proxy_port, options.rounds, options.share
                         )
-            proxy.kill()
-            proxy.communicate()
             if options.only in "memory of a large upload":
                 rows += measure_memory(server, cafile)
     write_record("latest", options.rounds, rows)
