@@ -15,6 +15,7 @@ import trio
 
 import httpcore
 from httpcore._pool import ledger as ledger_module
+from httpcore._pool import places as places_module
 from httpcore._pool import pool as pool_module
 
 from ..colours import Colour
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 @row("CAN-14", on=["sync"])
 def test_an_interrupt_at_any_line_of_pool_and_ledger() -> None:
-    files = {pool_module.__file__, ledger_module.__file__}
+    files = {pool_module.__file__, ledger_module.__file__, places_module.__file__}
 
     class Interrupt(BaseException):
         pass

@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from httpcore._pool.ledger import PATIENCE, Ledger, Limits, Phase, Place, Ticket
+from httpcore._pool.ledger import PATIENCE, Ledger, Limits
+from httpcore._pool.places import Phase, Place, Ticket
 
 ORIGINS = ("a", "b", "c")
 

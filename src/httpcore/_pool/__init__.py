@@ -1,1 +1,1 @@
-"""Which connection serves which request: the pure `ledger`, and the `pool` that acts on it."""
+"""Which connection serves which request: the pure `ledger` of `places`, and the `pool` that acts on it."""

@@ -25,7 +25,8 @@ from .._connections.timeouts import UNLIMITED, Timeouts
 from .._connections.trace import Trace, traced
 from .._exceptions import ConnectError, NetworkError, PoolTimeout, ProtocolError
 from .._forks import mind_forks
-from .ledger import Grant, Ledger, Limits, Phase, Place, Ticket
+from .ledger import Ledger, Limits
+from .places import Grant, Phase, Place, Ticket
 
 T = TypeVar("T")
 
