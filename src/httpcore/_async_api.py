@@ -8,7 +8,6 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ._bytestreams import AsyncByteStream
-from ._connections.requests import Response
 from ._options import build_pool, check_count, check_drain, keepalive_limit
 from ._proxies import ProxyOptions
 from ._requests import Router, check_chunk, origin_url, response_extensions
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from ._backends.addresses import Resolver
     from ._backends.base import Backend
+    from ._connections.base import Response
 
 
 class AsyncConnectionPool(AsyncHTTPTransport):

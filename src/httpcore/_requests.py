@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from . import _logging
 from ._bytestreams import PlainByteStream
-from ._connections.requests import Request, RequestBody, Response, Source
+from ._connections.requests import Request, RequestBody, Source
 from ._connections.routes import Hop, Route
 from ._connections.timeouts import UNLIMITED, read_timeouts
 from ._connections.trace import Trace
@@ -14,6 +15,9 @@ from ._protocols.fields import find_name, no_fields
 from ._protocols.http11 import KeptFields
 from ._types import URL, Extensions, HeaderFields
 from ._urls import absolute_target, authority, check_url, direct_route, proxied_route
+
+if TYPE_CHECKING:
+    from ._connections.base import Response
 
 REMEMBERED_ROUTES = 10_000
 """Routes kept so that the next request to the same origin need not be checked again."""

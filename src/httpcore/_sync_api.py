@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from ._blocking import run, run_to_end
 from ._bytestreams import SyncByteStream
-from ._connections.requests import Response
 from ._options import build_pool, check_count, check_drain, keepalive_limit
 from ._proxies import ProxyOptions
 from ._requests import Router, check_chunk, origin_url, response_extensions
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from ._backends.addresses import Resolver
     from ._backends.base import Backend
+    from ._connections.base import Response
 
 
 class SyncConnectionPool(SyncHTTPTransport):

@@ -7,8 +7,9 @@ import warnings
 
 from .._exceptions import ReadError, ReadTimeout, WriteTimeout
 from .._types import Headers
+from .base import Claim
 from .errors import mark_sent, name_peer
-from .requests import Claim, Request
+from .requests import Request
 from .trace import Info
 
 JOIN_SIZE = 16 * 1024

@@ -19,8 +19,9 @@ from .._backends.base import Stream
 from .._exceptions import ReadError, ReadTimeout, RemoteProtocolError, WriteError, WriteTimeout
 from .._protocols.http11 import Engine, ResponseHead
 from .._types import Buffer, Headers
+from .base import NOBODY, Claim, Fate, Keeper, Response
 from .exchanges import COMPLETE, CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, OPEN, Exchange, Stage
-from .requests import NOBODY, Claim, Fate, Keeper, Request, Response
+from .requests import Request
 from .trace import Info, Trace
 from .uploads import Upload
 

@@ -22,8 +22,8 @@ from .._exceptions import (
     TimeoutException,
 )
 from .._types import SocketOption
+from .base import Connection
 from .http11 import HTTP11Connection
-from .requests import Connection
 from .routes import Hop, Route
 from .timeouts import Timeouts
 from .trace import Trace, traced

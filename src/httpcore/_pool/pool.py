@@ -18,8 +18,9 @@ from typing import TypeVar
 from weakref import ref
 
 from .._backends.base import Backend, Parker
+from .._connections.base import UNKNOWN, Answer, Connection, Fate
 from .._connections.open import Connector
-from .._connections.requests import UNKNOWN, Answer, Connection, Fate, Request
+from .._connections.requests import Request
 from .._connections.routes import Route
 from .._connections.timeouts import UNLIMITED, Timeouts
 from .._connections.trace import Trace, traced

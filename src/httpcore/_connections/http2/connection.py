@@ -32,7 +32,8 @@ from ..._exceptions import ConnectError, LocalProtocolError, ReadError, ReadTime
 from ..._forks import mind_forks
 from ..._protocols import http2
 from ..._types import Buffer
-from ..requests import NOBODY, Claim, Keeper, Request, Response
+from ..base import NOBODY, Claim, Keeper, Response
+from ..requests import Request
 from .alarm import Alarm
 from .exchange import HTTP2Exchange
 from .lanes import Lane

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from ..._exceptions import LocalProtocolError, ReadError, ReadTimeout, WriteError, WriteTimeout
 from ..._protocols import http2
 from ..._types import Buffer, Headers
+from ..base import Claim, Fate, Response
 from ..exchanges import COMPLETE, CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, OPEN, Exchange, Stage
-from ..requests import Claim, Fate, Request, Response
+from ..requests import Request
 from ..trace import Info, Trace
 from .lanes import Lane
 
