@@ -7,6 +7,7 @@ import tracemalloc
 import pytest
 
 from httpcore._protocols.http2 import Engine, ErrorCode, Limits
+from httpcore._protocols.http2.flow import STREAM_WINDOW
 from httpcore._protocols.http2.frames import ACK, CONTINUATION, PING, PRIORITY, SETTINGS
 
 from .driver import (
@@ -142,24 +143,28 @@ def test_continuations_hold_no_more_than_their_frames() -> None:
     assert peak < 1.5 * 2**20
 
 
-@pytest.mark.parametrize("size", [1, 2, 31])
+@pytest.mark.parametrize("size", [1, 31])
 def test_tiny_data(size: int) -> None:
-    """A tenth of a frame that brings nothing; unless they come one by one, as from a slow source."""
+    """A server that flushes each of its words sends a million frames, and none of them for nothing."""
     engine = flooded()
     stream = engine.streams[1]
-    for _ in range(30_000):
-        engine.feed(data(1, bytes(size)))
-        take(engine, stream)
-    assert engine.failure is None
     wire = data(1, bytes(size)) * 1000
-    for _ in range(99):
+    for _ in range(150):
         engine.feed(wire)
         take(engine, stream)
         engine.take_output()
     assert engine.failure is None
-    for _ in range(3):
+
+
+def test_tiny_data_for_a_stream_that_we_have_reset() -> None:
+    """It was on its way, as much of it as the window had room for; no more."""
+    engine = flooded()
+    wire = data(3, b"x") * 1000
+    for _ in range(STREAM_WINDOW // 1000):
         engine.feed(wire)
-    expect_failure(engine, CALM)
+    assert engine.failure is None
+    engine.feed(wire)
+    expect_failure(engine, ErrorCode.FLOW_CONTROL_ERROR)
 
 
 def test_tiny_data_is_kept_together() -> None:
@@ -183,20 +188,39 @@ def test_large_frames_that_drip_are_kept_together(step: int) -> None:
     assert len(stream.data) <= 10_000 // 32 + 2
 
 
-def test_what_makes_up_for_frames_that_bring_nothing() -> None:
-    """An upload is answered with credit, frame by frame, and a download may come with a PING for each frame."""
-    engine = start([(4, 2**30)])
+def test_credit_for_what_was_sent() -> None:
+    """An application that reads an upload in small steps has its server return the credit in as small ones,
+    to the stream and to the connection. What it gives beyond that is a flood as any other."""
+    engine = start([(4, 2**20)])
     engine.feed(window_update(0, 2**30))
     upload = send(engine, b"POST", ends=False)
-    for _ in range(10_000):
-        engine.send_data(upload, bytes(16_000))
-        engine.feed(window_update(0, 16_000) + window_update(1, 16_000))
+    for _ in range(10):
+        assert engine.send_data(upload, bytes(10_000)) == 10_000
+        engine.feed((window_update(0, 2) + window_update(upload.id, 2)) * 5_000)
         engine.take_output()
     assert engine.failure is None
-    engine.feed(headers(1))
+    engine.feed(window_update(0, 1) * 10_005)
+    expect_failure(engine, CALM)
+
+
+def test_credit_for_a_request_that_was_given_up() -> None:
+    engine = start([(4, 2**20)])
+    engine.feed(window_update(0, 2**30))
+    upload = send(engine, b"POST", ends=False)
+    assert engine.send_data(upload, bytes(50_000)) == 50_000
+    engine.reset(upload)
+    engine.feed((window_update(0, 1) + window_update(upload.id, 1)) * 50_000)
+    assert engine.failure is None
+
+
+def test_a_body_makes_up_for_frames_that_bring_nothing() -> None:
+    """A download may come with a PING for each frame."""
+    engine = start()
+    stream = send(engine)
+    engine.feed(headers(stream.id))
     for _ in range(2000):
-        engine.feed((data(1, bytes(1400)) + ping() + window_update(0, 1)) * 10)
-        take(engine, upload)
+        engine.feed((data(stream.id, bytes(1400)) + ping() + window_update(0, 1)) * 10)
+        take(engine, stream)
         engine.take_output()
     assert engine.failure is None
 

@@ -32,7 +32,7 @@ from ..fields import quote
 from ..hpack import Decoder, Encoder, HPACKError
 from ..requests import as_bytes, check_request_line
 from . import frames
-from .flow import CONNECTION_WINDOW, TINY_SIZE, decide_window
+from .flow import CONNECTION_WINDOW, decide_window
 from .frames import (
     HEADER_SIZE,
     ErrorCode,
@@ -53,7 +53,7 @@ from .frames import (
 )
 from .limits import DEFAULT_LIMITS, Limits
 from .output import Output
-from .patience import HEAD_WORTH, SENT_WORTH, TINY, USELESS, Patience
+from .patience import HEAD_WORTH, USELESS, Patience
 from .requests import FIELD_OVERHEAD, RequestFields
 from .resets import Resets
 from .responses import ParsedHead, read_head
@@ -88,6 +88,7 @@ class Engine:
         "_block_id",
         "_block_pieces",
         "_blocked",
+        "_credit_due",
         "_decoder",
         "_encoder",
         "_goaway",
@@ -131,6 +132,8 @@ class Engine:
         self._send_window = 2**16 - 1
         self._blocked: dict[int, Stream] = {}
         self._is_window_open = False
+        # Bytes that the peer may yet give back, for the connection and for the streams together.
+        self._credit_due = 0
         # What comes in: an incomplete frame and how long it must grow, or what is missing of a DATA frame.
         self._rest: bytearray | None = None
         self._needed = 0
@@ -266,8 +269,7 @@ class Engine:
         What the caller could change before it is sent is copied.
         """
         limit = self._peer.frame_size
-        if self._patience.spent:
-            self._patience.win_back(SENT_WORTH * (size // limit + 1))
+        self._credit_due += 2 * size
         if size <= limit:
             self.output.put(pack_header(_DATA, _END_STREAM if ends else 0, stream_id, size))
             whole = size == len(data) and isinstance(data, bytes)
@@ -456,7 +458,7 @@ class Engine:
                     and size <= stream.missing
                     and size <= stream.capacity_left
                     and size <= self._receive_window
-                    and (size >= TINY_SIZE or flags & _END_STREAM)
+                    and (size or flags & _END_STREAM)
                 ):
                     stream.missing -= size
                     stream.capacity_left -= size
@@ -564,8 +566,8 @@ class Engine:
                 raise
             self._fail_stream(fault)
             return None
-        if payload_size < TINY_SIZE and not ends:
-            self._patience.spend(TINY if payload_size else USELESS)
+        if not payload_size and not ends:
+            self._patience.spend()
         return stream
 
     def _credit_connection(self) -> None:
@@ -805,6 +807,11 @@ class Engine:
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
         check_size(frames.WINDOW_UPDATE, payload, 4)
         credit = unpack_number(payload)[0] & 0x7FFFFFFF
+        if 0 < credit <= self._credit_due:
+            # It gives back what we have used, in whatever steps its application takes it.
+            self._credit_due -= credit
+        else:
+            self._patience.spend()
         if not stream_id:
             if not credit:
                 raise Fault(ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE of 0 bytes for the connection")
@@ -818,7 +825,6 @@ class Engine:
             self._check_known(frames.WINDOW_UPDATE, stream_id)
             stream = self.streams.get(stream_id)
             if stream is None:
-                self._patience.spend()
                 return
             if not credit:
                 raise Fault(ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE of 0 bytes", stream_id=stream_id)
@@ -830,7 +836,6 @@ class Engine:
                     stream_id=stream_id,
                 )
         self._is_window_open = True
-        self._patience.spend()
 
 
 _HANDLERS: dict[int, Callable[[Engine, int, int, bytes], None]] = {

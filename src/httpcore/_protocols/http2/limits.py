@@ -31,7 +31,7 @@ class Limits(NamedTuple):
     credit. Who does not read them gets no more (RFC 9113 §10.5)."""
 
     useless_count: int = 10_000
-    """Frames that bring nothing (PING, SETTINGS, PRIORITY, empty DATA, credit that nobody waits for, unknown
+    """Frames that bring nothing (PING, SETTINGS, PRIORITY, empty DATA, credit for what was not sent, unknown
     ones …), beyond those that bytes of a body, heads, our own requests and each new read make up for. Each
     costs us more than its sender."""
 

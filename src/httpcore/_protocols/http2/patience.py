@@ -1,7 +1,9 @@
 """How many frames that bring nothing we read: see `Limits.useless_count`.
 
 There is no clock here. What makes up for such frames is whatever else a connection does: the bytes of a body,
-a head, a request or an upload of ours, and each read, since a flood comes many frames at a time.
+a head, a request of ours, and each read, since a flood comes many frames at a time. A frame with one byte of
+a body brings something, and so does credit for a byte that we have sent: an application may write, and read,
+in steps as small as that.
 """
 
 from __future__ import annotations
@@ -12,14 +14,8 @@ from .limits import Limits
 USELESS = 10
 """The price of a frame that brings nothing."""
 
-TINY = 1
-"""The price of a DATA frame that is all header."""
-
 HEAD_WORTH = 1000
 """What a head makes up for, theirs or ours."""
-
-SENT_WORTH = 40
-"""What a DATA frame of ours makes up for: its receiver returns credit, to the stream and the connection."""
 
 
 class Patience:
@@ -31,9 +27,9 @@ class Patience:
         self._count = limits.useless_count
         self.spent = 0
 
-    def spend(self, price: int = USELESS) -> None:
+    def spend(self) -> None:
         """Raises `Fault` when there is none left."""
-        self.spent += price
+        self.spent += USELESS
         if self.spent > self._count * USELESS:
             raise Fault(ErrorCode.ENHANCE_YOUR_CALM, f"more than {self._count} frames that bring nothing")
 

@@ -7,7 +7,6 @@ the last one that was forgotten, anything might be meant for a stream that we ha
 
 from __future__ import annotations
 
-from .flow import TINY_SIZE
 from .frames import ErrorCode, Fault, describe_frame
 from .limits import Limits
 from .patience import Patience
@@ -59,5 +58,5 @@ class Resets:
                 ErrorCode.FLOW_CONTROL_ERROR, f"more DATA than the window of stream {stream_id} allows"
             )
         self._expected[stream_id] = expected - size
-        if size < TINY_SIZE:
+        if not size:
             self._patience.spend()
