@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 from .._exceptions import ReadError, WriteError
 from .._forks import lead_nowhere, mind_forks
 from .._types import Buffer
-from .sync import create_look, socket_info
+from .sockets import create_look, socket_info
 
 T = TypeVar("T")
 

@@ -16,7 +16,6 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from math import ceil
 from time import monotonic
 from typing import TypeVar
@@ -24,6 +23,7 @@ from typing import TypeVar
 from .._exceptions import ReadError, WriteError
 from .._forks import mind_forks
 from .._types import Buffer
+from .sockets import create_look, fault_of, socket_info
 
 T = TypeVar("T")
 
@@ -320,44 +320,9 @@ class SyncBackend:
         return None
 
 
-def create_look(sock: socket.socket) -> Callable[[int], object]:
-    """What asks the kernel if anything arrives on `sock` within some milliseconds, be it the end; -1: ever.
-
-    A `recv` that finds nothing has to raise an exception; a `poll` set up beforehand takes half as long.
-    """
-    if not hasattr(select, "poll"):
-        return partial(_select, sock)
-    poller = select.poll()
-    poller.register(sock, select.POLLIN)
-    return poller.poll
-
-
 def create_receiver(sock: socket.socket) -> socket.socket:
     """A second object for the descriptor of `sock`. Its owner has to detach it."""
     return socket.socket(sock.family, sock.type, sock.proto, fileno=sock.fileno())
-
-
-def fault_of(exc: OSError) -> OSError | None:
-    """What a failed send says of the other direction: a pipe breaks after the peer's end, and only then."""
-    return None if isinstance(exc, BrokenPipeError) else exc
-
-
-def _select(sock: socket.socket, milliseconds: int) -> object:
-    return select.select([sock], [], [], None if milliseconds < 0 else milliseconds / 1000)[0]
-
-
-def socket_info(sock: socket.socket, name: str) -> object:
-    """What `Stream.get_extra_info` knows of a socket."""
-    try:
-        if name == "socket":
-            return sock
-        if name == "client_addr":
-            return sock.getsockname()
-        if name == "server_addr":
-            return sock.getpeername()
-    except OSError:
-        pass
-    return None
 
 
 def _poll(

@@ -18,7 +18,7 @@ import trio
 from .._exceptions import ReadError, WriteError
 from .._forks import mind_forks
 from .._types import Buffer
-from .sync import create_look, fault_of, socket_info
+from .sockets import create_look, fault_of, socket_info
 
 T = TypeVar("T")
 

@@ -11,8 +11,9 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from .._backends.addresses import Address, AddressCache, Resolver, dial, dial_unix, look_up
+from .._backends.addresses import Address, AddressCache, Resolver, look_up
 from .._backends.base import Backend, Connecting, Stream
+from .._backends.dialling import dial, dial_unix
 from .._exceptions import (
     ConnectError,
     ConnectTimeout,
