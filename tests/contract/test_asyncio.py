@@ -13,7 +13,8 @@ import pytest
 import uvloop
 
 from httpcore import ReadError
-from httpcore._backends.asyncio import AHEAD, RECEIVE_SIZE, AsyncioBackend, AsyncioStream
+from httpcore._backends.asyncio import AsyncioBackend
+from httpcore._backends.asyncio_stream import AHEAD, RECEIVE_SIZE, AsyncioStream
 
 PIECE = 65536
 
