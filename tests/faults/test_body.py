@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import select
 import threading
 from time import monotonic
 
@@ -444,6 +445,93 @@ def test_an_early_success_lets_the_reader_drive_the_upload(colour: Colour) -> No
                 assert await response.read() == b"ok%d" % size
                 assert await client.get(server.url(b"/next")) == b"/next"
                 assert server.accepted == 1
+
+    colour.run(main)
+
+
+@row("H1W-09", "TMO-05")
+def test_an_end_behind_an_early_success_is_no_progress(colour: Colour) -> None:
+    """It stays there to be received, so that who waited for it would wait no more: nor would a loop go on."""
+
+    def script(peer: Peer) -> None:
+        peer.recv_head()
+        peer.answer()
+        peer.half_close()
+        peer.server.hold()
+
+    async def main() -> None:
+        fields = [(b"Host", b"h"), (b"Content-Length", b"50000000")]
+        with Server(first_then_serve(script)) as server:
+            async with colour.client() as client:
+                stream = httpcore.PlainByteStream(b"x" * 50_000_000)
+                response = await client.send(server.url(), b"POST", fields, stream, write=0.1)
+                with pytest.raises(httpcore.WriteTimeout):
+                    await response.read()
+                server.release.set()
+                assert await client.get(server.url(b"/next")) == b"/next"
+
+    colour.run(main)
+
+
+@row("H1B-02", "H1W-09")
+def test_what_follows_an_early_success_is_left_where_it_is(colour: Colour) -> None:
+    flood = 64 * 1024 * 1024
+    taken = 0
+
+    def script(peer: Peer) -> None:
+        nonlocal taken
+        peer.recv_head()
+        peer.answer()
+        peer.sock.setblocking(False)
+        while taken < flood and not peer.server.release.is_set():
+            try:
+                taken += peer.sock.send(bytes(65536))
+            except BlockingIOError:
+                select.select([], [peer.sock], [], 0.01)
+
+    async def main() -> None:
+        fields = [(b"Host", b"h"), (b"Content-Length", b"50000000")]
+        with Server(first_then_serve(script)) as server:
+            async with colour.client() as client:
+                stream = httpcore.PlainByteStream(b"x" * 50_000_000)
+                response = await client.send(server.url(), b"POST", fields, stream, write=0.2)
+                with pytest.raises(httpcore.WriteTimeout):
+                    await response.read()
+                assert taken < flood / 2
+                server.release.set()
+                assert await client.get(server.url(b"/next")) == b"/next"
+
+    colour.run(main)
+
+
+@row("H1B-02", "H1W-09")
+@pytest.mark.parametrize("extra", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_what_follows_an_early_success_ends_the_connection(colour: Colour, extra: bytes) -> None:
+    size = 16 * 1024 * 1024
+
+    def script(peer: Peer) -> None:
+        peer.recv_head()
+        peer.answer(b"ok")
+        peer.server.hold()
+        peer.send(extra)
+        if not extra:
+            peer.half_close()
+        while peer.sock.recv(1024 * 1024):
+            pass
+
+    async def main() -> None:
+        fields = [(b"Host", b"h"), (b"Content-Length", b"%d" % size)]
+        with Server(first_then_serve(script)) as server:
+            async with colour.client() as client:
+                stream = httpcore.PlainByteStream(bytes(size))
+                response = await client.send(server.url(), b"POST", fields, stream)
+                reader = response.reader()
+                assert await reader.next() == b"ok"
+                server.release.set()
+                # This drives the rest of the upload.
+                assert await reader.next() == b""
+                assert await client.states() == []
+                assert await client.get(server.url(b"/next")) == b"/next"
 
     colour.run(main)
 

@@ -390,6 +390,29 @@ def test_a_final_answer_to_expect_stops_the_body(colour: Colour) -> None:
     colour.run(main)
 
 
+@row("H1I-10", "H1W-11")
+def test_a_head_with_expect_is_refused_before_it_is_sent(colour: Colour) -> None:
+    """The answer ends each wait for room until it is taken."""
+
+    def script(peer: Peer) -> None:
+        peer.recv_exactly(100)
+        peer.send(b"HTTP/1.1 431 Too Large\r\nContent-Length: 2\r\n\r\nno")
+        peer.server.hold()
+
+    async def main() -> None:
+        fields = [(b"Host", b"h"), (b"Content-Length", b"5"), (b"Expect", b"100-continue")]
+        fields.append((b"Large", b"x" * 16_000_000))
+        with Server(first_then_serve(script)) as server:
+            async with colour.client() as client:
+                stream = httpcore.PlainByteStream(b"hello")
+                response = await client.send(server.url(), b"POST", fields, stream)
+                assert (response.status, await response.read()) == (431, b"no")
+                server.release.set()
+                assert await client.get(server.url(b"/next")) == b"/next"
+
+    colour.run(main)
+
+
 @row("H1I-11", "H1I-01")
 def test_expect_waits_for_an_answer_or_a_second(colour: Colour) -> None:
     async def main(says_continue: bool) -> None:

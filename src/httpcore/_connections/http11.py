@@ -294,7 +294,10 @@ class HTTP11Exchange(Exchange):
     async def _await_continue(self, upload: Upload) -> ResponseHead | None:
         """Hold the body back until any head arrives, or for a second (RFC 9110 §10.1.1)."""
         while not upload.flush():
-            await self._wait_both()
+            await self._wait_for_room()
+            # What is here and not taken would end each further wait at once.
+            if upload.error is None and (head := self._hear()) is not None:
+                return head
         total = self._request.timeouts.total
         deadline = monotonic() + CONTINUE_WAIT
         if total is not None and total < deadline:
@@ -307,13 +310,15 @@ class HTTP11Exchange(Exchange):
     async def _advance(self, upload: Upload) -> None:
         """Send what the peer takes now and fetch what comes next, or wait until either direction moves."""
         if not upload.flush():
-            await self._wait_both()
+            await self._wait_for_room()
         elif upload.has_more:
             await upload.refill()
 
-    async def _wait_both(self) -> None:
+    async def _wait_for_room(self) -> None:
         timeouts = self._request.timeouts
-        if not await self._stream.wait(True, True, timeouts.deadline(timeouts.write)):
+        # Behind a complete response nothing is taken any more, so that waiting for it would be in vain.
+        is_listening = not self._engine.is_complete
+        if not await self._stream.wait(is_listening, True, timeouts.deadline(timeouts.write)):
             raise self._late(WriteTimeout, "No room for more of the request", timeouts.write)
 
     # The body.
@@ -362,7 +367,9 @@ class HTTP11Exchange(Exchange):
         while (data := None if engine.is_complete else engine.next_data()) is None:
             if upload is not None and upload.is_running:
                 await self._advance(upload)
-                self._take()
+                # Behind the response the peer may send for ever: that is not ours to keep.
+                if not engine.is_complete:
+                    self._take()
             elif engine.is_complete:
                 data = b""
                 break
@@ -403,7 +410,9 @@ class HTTP11Exchange(Exchange):
         if engine.trailers:
             self._trailers = engine.trailers
         connection.is_busy = False
-        if engine.can_reuse and (self._upload is None or not self._upload.is_torn):
+        upload = self._upload
+        # What came while the rest of an upload went out has not been looked at yet.
+        if engine.can_reuse and (upload is None or (not upload.is_torn and connection.is_ready())):
             self._claim.release()
         else:
             connection.close()
