@@ -8,7 +8,7 @@ from time import monotonic
 import anyio
 import pytest
 
-from httpcore._backends.base import Backend
+from httpcore._backends.auto import load
 
 from ..colours import TIMEOUT, Colour
 from .wires import backend_of, connected
@@ -19,18 +19,16 @@ SOON = 0.02
 """Seconds after which a wait for what does not come is over."""
 
 
-def test_loops_have_an_identity_and_an_end(colour: Colour) -> None:
-    async def main() -> tuple[Backend, object]:
+def test_loops_have_an_identity(colour: Colour) -> None:
+    async def main() -> object:
         backend = backend_of(colour)
         loop = backend.current_loop()
         assert loop is backend.current_loop()
-        assert backend.is_alive(loop)
-        return backend, loop
+        return loop
 
-    backend, first = colour.run(main)
-    _, second = colour.run(main)
+    first = colour.run(main)
+    second = colour.run(main)
     assert (first is second) == (not colour.is_async)
-    assert backend.is_alive(first) == (not colour.is_async)
 
 
 def test_a_checkpoint_lets_others_run(colour: Colour) -> None:
@@ -225,7 +223,7 @@ def test_calls_at_a_time(colour: Colour) -> None:
         begin = monotonic()
         cancel = backend.call_at(begin + SOON, lambda: calls.append("late"))
         if cancel is None:
-            assert backend.name in ("sync", "trio")
+            assert backend is not load("asyncio")
             return
         cancelled = backend.call_at(begin, lambda: calls.append("never"))
         assert cancelled is not None

@@ -72,17 +72,12 @@ class MemoryStream:
 class MemoryBackend:
     """As little of a backend as HTTP/1.1 needs."""
 
-    name = "memory"
-
     def __init__(self, *streams: Stream | Exception) -> None:
         self._streams = list(streams)
         self.asked: list[tuple[str, int, object]] = []
 
     def current_loop(self) -> object:
         return None
-
-    def is_alive(self, loop: object) -> bool:
-        return True
 
     def create_parker(self) -> Parker:
         raise AssertionError("Nobody else is there to wait for.")

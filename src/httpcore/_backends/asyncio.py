@@ -75,14 +75,8 @@ class AsyncioParker:
 
 
 class AsyncioBackend:
-    name = "asyncio"
-
     def current_loop(self) -> object:
         return asyncio.get_running_loop()
-
-    def is_alive(self, loop: object) -> bool:
-        assert isinstance(loop, asyncio.AbstractEventLoop)
-        return not loop.is_closed()
 
     def create_parker(self) -> AsyncioParker:
         return AsyncioParker(asyncio.get_running_loop())

@@ -101,14 +101,8 @@ class Parker(Protocol):
 class Backend(Protocol):
     """One concurrency library."""
 
-    @property
-    def name(self) -> str: ...
-
     def current_loop(self) -> object:
         """The identity of the running loop; connections are not shared between loops. Sync: `None`."""
-
-    def is_alive(self, loop: object) -> bool:
-        """Whether a loop that `current_loop` once returned can still run callbacks."""
 
     def create_parker(self) -> Parker: ...
 

@@ -287,13 +287,8 @@ class SyncParker:
 
 
 class SyncBackend:
-    name = "sync"
-
     def current_loop(self) -> object:
         return None
-
-    def is_alive(self, loop: object) -> bool:
-        return True
 
     def create_parker(self) -> SyncParker:
         return SyncParker()

@@ -245,19 +245,8 @@ class TrioParker:
 
 
 class TrioBackend:
-    name = "trio"
-
     def current_loop(self) -> object:
         return trio.lowlevel.current_trio_token()
-
-    def is_alive(self, loop: object) -> bool:
-        if not isinstance(loop, trio.lowlevel.TrioToken):
-            return False
-        try:
-            loop.run_sync_soon(_do_nothing)
-        except trio.RunFinishedError:
-            return False
-        return True
 
     def create_parker(self) -> TrioParker:
         return TrioParker()
@@ -369,7 +358,3 @@ def _current_token() -> object:
         return trio.lowlevel.current_trio_token()
     except RuntimeError:
         return None
-
-
-def _do_nothing() -> None:
-    pass
