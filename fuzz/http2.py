@@ -270,7 +270,6 @@ class Run:
                     s.trailers,
                     s.is_ended,
                     str(s.error),
-                    s.error_code,
                     s.stops_upload,
                 )
                 for s in self.streams

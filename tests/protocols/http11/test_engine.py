@@ -228,7 +228,6 @@ class TestExchanges:
             assert not engine.response_started
             assert not engine.wants_close
             assert engine.trailers == []
-            assert engine.body_remaining_hint is None
             engine.finish_body()
             outcome = receive([response], engine=engine, ends=False)
             assert outcome == receive([response], ends=False)
@@ -266,7 +265,6 @@ class TestExchanges:
             engine = Engine()
             engine.feed(piece)
             assert not engine.can_reuse
-            assert engine.has_unread_bytes is bool(piece)
             with pytest.raises(RemoteProtocolError, match=r"before it got a request"):
                 engine.start_request(b"GET", b"/", [HOST])
 
@@ -437,7 +435,6 @@ class TestReuse:
         engine.feed(OK)
         engine.next_head()
         assert not engine.can_reuse
-        assert engine.body_remaining_hint == 5
 
     def test_bytes_that_nobody_asked_for(self) -> None:
         """The response is delivered; the next request never sees them."""
@@ -447,19 +444,11 @@ class TestReuse:
                 outcome = receive(pieces, engine=engine, ends=False)
                 assert outcome.body == b"hello"
                 assert outcome.is_complete
-                assert engine.has_unread_bytes
                 assert not outcome.can_reuse
                 assert engine.next_data() == b""
                 with pytest.raises(RuntimeError):
                     engine.start_request(b"GET", b"/", [HOST])
                 assert engine.take_rest() == surplus
-
-    def test_bytes_of_the_response_are_not_unread_bytes(self) -> None:
-        engine = start()
-        engine.feed(OK)
-        assert not engine.has_unread_bytes
-        engine.next_head()
-        assert not engine.has_unread_bytes
 
     def test_an_early_end(self) -> None:
         for response in (OK, EMPTY):
@@ -505,4 +494,4 @@ class TestPieces:
             assert engine.is_complete
             assert outcome.body == b"x" * 64 + b"hello"
             assert engine.trailers == [(b"X", b"a" * 200)]
-            assert not engine.has_unread_bytes
+            assert engine.take_rest() == b""

@@ -143,7 +143,6 @@ def read(pieces: list[bytes], *, ends: bool) -> Outcome:
                 stream.trailers,
                 stream.is_ended,
                 str(stream.error),
-                stream.error_code,
                 stream.is_refused,
                 stream.stops_upload,
                 stream.stage,

@@ -480,16 +480,6 @@ class Engine:
         comes until the end of the stream."""
         return self._stage is Stage.RAW
 
-    @property
-    def has_unread_bytes(self) -> bool:
-        """Whether bytes are here that belong to no response. They never will: RFC 9112 §9.2."""
-        return bool(self._data) and (self.is_complete or self._stage is Stage.IDLE)
-
-    @property
-    def body_remaining_hint(self) -> int | None:
-        """Bytes of the body that `next_data` has not returned, where Content-Length tells."""
-        return self._missing if self._stage is _LENGTH else None
-
 
 def _describe_stranger(start: bytes) -> str:
     """What the first bytes of something that is no HTTP/1.1 response look like."""

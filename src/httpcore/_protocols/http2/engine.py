@@ -110,7 +110,6 @@ class Engine:
         "_resets",
         "_rest",
         "_send_window",
-        "acknowledged",
         "capacity",
         "failure",
         "goaway_code",
@@ -165,8 +164,6 @@ class Engine:
         """Why the connection is broken."""
         self.goaway_code: int | None = None
         """What the peer said when it said that it closes the connection."""
-        self.acknowledged: bytes | None = None
-        """What the last PING said that was answered."""
         self._pinged: bytes | None = None
         self._last_processed_id = frames.LARGEST_ID
         self._goaway = ""
@@ -320,7 +317,7 @@ class Engine:
         self._resets.remember(stream.id, stream.capacity_left, is_by_peer=is_by_peer)
 
     def ping(self, payload: bytes) -> None:
-        """Ask for a sign of life (RFC 9113 §6.7): eight bytes, which come back as `acknowledged`."""
+        """Ask for a sign of life (RFC 9113 §6.7): eight bytes, which come back."""
         assert len(payload) == 8
         self._pinged = payload
         self.output.put(pack_frame(frames.PING, 0, 0, payload))
@@ -768,7 +765,6 @@ class Engine:
             self._patience.spend()
             self.output.put_answer(pack_frame(frames.PING, frames.ACK, 0, payload))
         elif payload == self._pinged:
-            self.acknowledged = payload
             self._pinged = None
         else:
             self._patience.spend()
@@ -792,7 +788,6 @@ class Engine:
         self._retire()
         for stream in [*self.streams.values()]:
             if stream.id > last_id:
-                stream.error_code = code
                 if stream.stage is _ENDED:
                     stream.stops_upload = True
                 else:

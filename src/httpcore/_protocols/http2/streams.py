@@ -50,7 +50,6 @@ class Stream:
         "capacity_left",
         "data",
         "error",
-        "error_code",
         "head",
         "id",
         "interim",
@@ -98,8 +97,6 @@ class Stream:
         # The end.
         self.error: Exception | None = None
         """Why the stream ended before its response was complete. What arrived before can be taken."""
-        self.error_code: int | None = None
-        """Of the peer's RST_STREAM or GOAWAY."""
         self.is_refused = False
         """Whether the peer says that it has not processed the request (RFC 9113 §8.7)."""
 
@@ -194,7 +191,6 @@ class Stream:
 
     def note_reset(self, code: int) -> None:
         """RST_STREAM has arrived (RFC 9113 §6.4, §8.1, §8.7)."""
-        self.error_code = code
         if self.stage is _ENDED and code == ErrorCode.NO_ERROR:
             self.stops_upload = True
         else:
