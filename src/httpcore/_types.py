@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-Headers = list[tuple[bytes, bytes]]
+Field = tuple[bytes, bytes]
+"""A header field, or a trailer: its name and its value."""
+
+Headers = list[Field]
 """Fields in wire order, names in the case they have on the wire."""
 
-HeaderFields = Sequence[tuple[bytes, bytes]]
+HeaderFields = Sequence[Field]
 """Fields that are only read."""
 
 URL = tuple[bytes, bytes, int | None, bytes]

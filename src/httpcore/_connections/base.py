@@ -10,6 +10,7 @@ import enum
 from collections.abc import Coroutine
 from typing import Protocol
 
+from .._types import Headers
 from .requests import Request
 
 
@@ -74,7 +75,7 @@ class Response(Protocol):
     """What came back: the head, and the body still to be read."""
 
     status: int
-    headers: list[tuple[bytes, bytes]]
+    headers: Headers
     """A list of the caller's own."""
     version: str
     reason: str | None
@@ -84,7 +85,7 @@ class Response(Protocol):
         """Whether nothing is left to read or to close."""
 
     @property
-    def trailers(self) -> list[tuple[bytes, bytes]]: ...
+    def trailers(self) -> Headers: ...
 
     def try_receive(self) -> bytes | None:
         """A piece that is already here, `b""` at the end, `None` if `receive` would have to wait."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-Field = tuple[bytes, bytes]
-
 BLANKS = b" \t"
 
 is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
@@ -98,4 +96,13 @@ def parse_length(value: bytes) -> int | None:
     return int(value or b"0")
 
 
+def parse_lengths(value: bytes) -> set[int | None]:
+    """The same for values that were joined by commas: equal ones count as one (RFC 9110 §8.6)."""
+    return {parse_length(element.strip(BLANKS)) for element in value.split(b",")}
+
+
 _DIGITS = 20
+
+LONGEST_BODY = 2**63 - 1
+"""Bytes that a Content-Length may announce: as far as other implementations count, so that nobody between
+reads a different number."""

@@ -6,13 +6,10 @@ import re
 
 from .._exceptions import LocalProtocolError
 from .._types import Buffer
-from .fields import is_token, parse_length, quote
+from .fields import LONGEST_BODY, is_token, parse_length, quote
 
 CHUNKED = -1
 """The length of a request body that ends where it says itself: in chunks, or with a stream of frames."""
-
-LONGEST_BODY = 2**63 - 1
-"""Bytes that a Content-Length may announce: as far as other implementations count."""
 
 
 def check_request_line(method: bytes, target: bytes) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
+from ..._types import Field
 from . import huffman
 from .errors import HPACKError
 from .integers import read_integer
@@ -25,10 +26,8 @@ from .limits import (
 )
 from .tables import STATIC_TABLE
 
-Field = tuple[bytes, bytes]
-
 ENTRY_OVERHEAD = 32
-"""Bytes that a field counts for besides its name and value (RFC 7541 §4.1)."""
+"""Bytes that a field counts for besides its name and value (RFC 7541 §4.1, RFC 9113 §6.5.2)."""
 
 _STATIC = ((b"", b""), *STATIC_TABLE)
 _STATIC_COUNT = len(STATIC_TABLE)

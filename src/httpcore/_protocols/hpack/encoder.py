@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from ..._types import Field
 from . import huffman
-from .decoder import ENTRY_OVERHEAD, Field
+from .decoder import ENTRY_OVERHEAD
 from .integers import encode_integer
 from .limits import DEFAULT_TABLE_SIZE, EVICTION_INTERVAL, MAX_MEMO_COUNT, MAX_MEMO_SIZE, MAX_SEEN_COUNT
 from .tables import STATIC_TABLE

@@ -19,7 +19,8 @@ import enum
 import re
 
 from ..._exceptions import RemoteProtocolError
-from ..fields import Field, quote
+from ..._types import Field
+from ..fields import quote
 from .limits import FREE_CHUNK_LINE, Limits
 from .sections import SectionScanner, parse_field, split_lines, unfold
 

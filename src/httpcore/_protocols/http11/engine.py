@@ -24,8 +24,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..._exceptions import LocalProtocolError, RemoteProtocolError
-from ..._types import Buffer
-from ..fields import Field
+from ..._types import Buffer, Field
 from ..requests import CHUNKED, as_bytes, check_request_line
 from .bodies import ChunkedDecoder, ChunkStage
 from .limits import DEFAULT_LIMITS, Limits

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..fields import LONGEST_BODY
+
 
 class Limits(NamedTuple):
     """Bounds on one response; whatever is beyond them is a `RemoteProtocolError`.
@@ -33,9 +35,8 @@ class Limits(NamedTuple):
     interim_count: int = 16
     """Interim (1xx) responses to one request: who sends more never comes to the point."""
 
-    content_length: int = 2**63 - 1
-    """Bytes that a Content-Length or a chunk size may announce: as far as other implementations count, so
-    that nobody between reads a different number."""
+    content_length: int = LONGEST_BODY
+    """Bytes that a Content-Length or a chunk size may announce."""
 
 
 FREE_CHUNK_LINE = 32

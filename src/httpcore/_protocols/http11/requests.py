@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..._exceptions import LocalProtocolError
+from ..._types import Field
 from ..fields import (
     BLANKS,
     CONTROLS,
-    Field,
     find_control,
     find_name,
     list_elements,

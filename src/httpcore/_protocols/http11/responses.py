@@ -14,7 +14,8 @@ import enum
 import re
 
 from ..._exceptions import RemoteProtocolError
-from ..fields import BLANKS, Field, list_elements, parse_length, quote
+from ..._types import Field
+from ..fields import list_elements, parse_length, parse_lengths, quote
 from .limits import Limits
 from .sections import parse_field, split_lines, unfold
 
@@ -175,14 +176,16 @@ def _parse_status_line(line: bytes) -> _StatusLine:
         raise RemoteProtocolError(f"The peer sent no valid HTTP/1.1 status line: {quote(line)}.")
     version, status, reason = match.groups()
     parsed = (int(status), version, reason or b"")
-    if len(line) <= 64:
-        if len(_known_status_lines) >= 64:
+    if len(line) <= _KNOWN_STATUS_LINE_SIZE:
+        if len(_known_status_lines) >= _KNOWN_STATUS_LINE_COUNT:
             _known_status_lines.clear()
         _known_status_lines[line] = parsed
     return parsed
 
 
 _known_status_lines: dict[bytes, _StatusLine] = {}
+_KNOWN_STATUS_LINE_COUNT = 64
+_KNOWN_STATUS_LINE_SIZE = 64
 
 _match_status_line = re.compile(
     rb"HTTP/(1\.[01]) ([1-9][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?"
@@ -211,8 +214,7 @@ def _decide_framing(status: int, lengths: list[bytes], codings: list[bytes]) -> 
     value = b",".join(lengths)
     length = parse_length(value)
     if length is None:
-        # Equal values, on one line or on several, count as one (RFC 9110 §8.6).
-        length, *others = {parse_length(element.strip(BLANKS)) for element in value.split(b",")}
+        length, *others = parse_lengths(value)
         if others:
             return Framing.FAULTY, 0, f"The response's Content-Length values differ: {quote(value)}."
         if length is None:

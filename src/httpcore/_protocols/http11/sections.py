@@ -13,7 +13,8 @@ from __future__ import annotations
 import re
 
 from ..._exceptions import RemoteProtocolError
-from ..fields import BLANKS, Field, Name, find_control, find_name, quote, quote_field
+from ..._types import Field
+from ..fields import BLANKS, Name, find_control, find_name, quote, quote_field
 from .limits import Limits
 
 

@@ -29,7 +29,7 @@ from typing import Final
 from ..._exceptions import LocalProtocolError, RemoteProtocolError
 from ..._types import Buffer
 from ..fields import quote
-from ..hpack import Decoder, Encoder, HPACKError
+from ..hpack import ENTRY_OVERHEAD, Decoder, Encoder, HPACKError
 from ..requests import as_bytes, check_request_line
 from . import frames
 from .flow import CONNECTION_WINDOW, decide_window
@@ -54,10 +54,11 @@ from .frames import (
 from .limits import DEFAULT_LIMITS, Limits
 from .output import Output
 from .patience import HEAD_WORTH, USELESS, Patience
-from .requests import FIELD_OVERHEAD, RequestFields
+from .requests import RequestFields
 from .resets import Resets
 from .responses import ParsedHead, read_head
 from .settings import (
+    DEFAULT_WINDOW,
     LARGEST_WINDOW,
     OUR_FRAME_LIMIT,
     PRESUMED_STREAM_COUNT,
@@ -128,7 +129,7 @@ class Engine:
         # What goes out.
         self.output = Output(limits)
         """What `take_output` will return."""
-        self._send_window = 2**16 - 1
+        self._send_window = DEFAULT_WINDOW
         self._blocked: dict[int, Stream] = {}
         self._is_window_open = False
         # Bytes that the peer may yet give back, for the connection and for the streams together.
@@ -171,7 +172,7 @@ class Engine:
         self._provoked_count = 0
         self.output.put(frames.PREFACE)
         self.output.put(pack_our_settings(limits))
-        self.output.put(pack_window_update(0, CONNECTION_WINDOW - (2**16 - 1)))
+        self.output.put(pack_window_update(0, CONNECTION_WINDOW - DEFAULT_WINDOW))
 
     def __repr__(self) -> str:
         return f"<Engine: {len(self.streams)} streams, capacity {self.capacity}>"
@@ -198,7 +199,7 @@ class Engine:
         peer = self._peer
         limit = peer.header_list_size
         if limit is not None:
-            size = request.list_size + (len(b":path") + len(target) + FIELD_OVERHEAD if path else 0)
+            size = request.list_size + (len(b":path") + len(target) + ENTRY_OVERHEAD if path else 0)
             if size > limit:
                 raise LocalProtocolError(
                     f"The request head is {size} bytes large; the peer takes {limit} (MAX_HEADER_LIST_SIZE)."

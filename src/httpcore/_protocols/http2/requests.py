@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..._exceptions import LocalProtocolError
+from ..._types import Field
 from ..fields import (
     BLANKS,
-    Field,
     find_control,
     find_name,
     is_token,
@@ -20,6 +20,7 @@ from ..fields import (
     quote,
     quote_field,
 )
+from ..hpack import ENTRY_OVERHEAD
 from ..requests import CHUNKED, decide_length
 
 
@@ -42,11 +43,8 @@ class RequestFields:
         self.content_length = content_length
         """Bytes of the body; `None` if no field tells."""
         self.expects_continue = expects_continue and content_length != 0
-        self.list_size = sum([len(name) + len(value) + FIELD_OVERHEAD for name, value in repeated])
+        self.list_size = sum([len(name) + len(value) + ENTRY_OVERHEAD for name, value in repeated])
         """As SETTINGS_MAX_HEADER_LIST_SIZE counts (RFC 9113 §6.5.2)."""
-
-
-FIELD_OVERHEAD = 32
 
 
 def prepare_fields(method: bytes, scheme: bytes, authority: bytes, headers: Sequence[Field]) -> RequestFields:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..fields import BLANKS, Field, find_control, is_token, parse_length, quote, quote_field
+from ..._types import Field
+from ..fields import LONGEST_BODY, find_control, is_token, parse_lengths, quote, quote_field
 from ..hpack import FieldBlock
 
 
@@ -51,11 +52,10 @@ class ParsedHead:
         lengths = [value for name, value in self.fields if name == b"content-length"]
         if lengths:
             value = b",".join(lengths)
-            # Equal values, on one line or on several, count as one (RFC 9110 §8.6).
-            length, *others = {parse_length(element.strip(BLANKS)) for element in value.split(b",")}
+            length, *others = parse_lengths(value)
             if others:
                 return f"Content-Length values that differ: {quote(value)}"
-            if length is None or length >= 2**63:
+            if length is None or length > LONGEST_BODY:
                 return f"a Content-Length {quote(value)} that is no number below 2^63"
             self.length = length
         return ""

@@ -17,6 +17,9 @@ SMALLEST_FRAME_LIMIT = 2**14
 LARGEST_FRAME_LIMIT = 2**24 - 1
 LARGEST_WINDOW = 2**31 - 1
 
+DEFAULT_WINDOW = 2**16 - 1
+"""Bytes that a stream, or the connection, may carry before anyone has said otherwise (RFC 9113 §6.9.2)."""
+
 OUR_FRAME_LIMIT = SMALLEST_FRAME_LIMIT
 """Bytes of a frame's payload that the peer may send: the default. DATA is handed on before its frame is
 complete, so larger ones would gain nothing."""
@@ -46,7 +49,7 @@ class PeerSettings:
         """For HPACK, what the last frame said in turn: the smallest counts as well (RFC 7541 §4.2)."""
         self.stream_count: int | None = None
         """Streams that we may have open at once; `None`: as many as we like."""
-        self.initial_window = 2**16 - 1
+        self.initial_window = DEFAULT_WINDOW
         self.frame_size = SMALLEST_FRAME_LIMIT
         self.header_list_size: int | None = None
 

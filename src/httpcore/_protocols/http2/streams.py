@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from ..._exceptions import RemoteProtocolError
-from ..fields import Field
+from ..._types import Field
 from ..hpack import FieldBlock
 from .flow import STREAM_WINDOW, TINY_SIZE
 from .frames import ErrorCode, Fault, describe_code
