@@ -86,3 +86,10 @@ class WriteError(NetworkError):
 
 class CloseError(NetworkError):
     """Closing failed."""
+
+
+def shed_frames(exc: BaseException) -> None:
+    """Rid an error that will be kept of the frames it went through: they may hold whoever keeps it."""
+    for error in (exc, exc.__cause__):
+        if error is not None:
+            error.__traceback__ = error.__context__ = None

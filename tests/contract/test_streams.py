@@ -166,6 +166,28 @@ def test_a_reset_is_no_end(wire: Wire) -> None:
     wire.run(body)
 
 
+def test_what_broke_a_stream_is_kept_without_its_frames(wire: Wire) -> None:
+    """They hold whoever met it, and so the stream: only the collector would find such a ring."""
+
+    async def body(stream: Stream, peer: Peer, backend: Backend) -> None:
+        peer.reset()
+        await receive_until_error(stream)
+        with pytest.raises(ReadError) as caught:
+            stream.try_receive(10)
+        _check_that_it_holds_nothing(caught.value.__cause__)
+        with pytest.raises(WriteError) as failed:
+            stream.try_send(b"x")
+        _check_that_it_holds_nothing(failed.value.__cause__)
+
+    wire.run(body)
+
+
+def _check_that_it_holds_nothing(cause: BaseException | None) -> None:
+    assert cause is not None
+    assert cause.__traceback__ is None
+    assert cause.__context__ is None
+
+
 def test_last_words_are_heard_after_sending_has_failed(wire: Wire) -> None:
     async def body(stream: Stream, peer: Peer, backend: Backend) -> None:
         peer.send(b"last words")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from types import TracebackType
+
 import pytest
 
 import httpcore
@@ -42,6 +45,28 @@ def test_each_step_fails_once(colour: Colour, exchange: str) -> None:
     with scene_of(exchange) as scene:
         for fault in (Fault.ERROR, Fault.END, Fault.PARTIAL, Fault.NOTHING, Fault.TIMEOUT):
             colour.run(_torture, colour, scene, EXCHANGES[exchange], fault)
+
+
+KEEPING = ("get_twice", "upload_refused", "tls_in_tls", "h2_get_twice", "h2_two_at_once", "h2_tls_echo")
+"""Exchanges in which one error is kept for several who ask, or until the peer has had its say."""
+
+
+@pytest.mark.parametrize("exchange", KEEPING)
+def test_no_error_is_left_to_the_collector(colour: Colour, exchange: str) -> None:
+    """An error that is kept would hold by its frames whoever keeps it, connections and buffers with them."""
+    with scene_of(exchange) as scene:
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for fault in (Fault.ERROR, Fault.END, Fault.TIMEOUT):
+                colour.run(_torture, colour, scene, EXCHANGES[exchange], fault)
+            gc.collect()
+            assert not [found for found in gc.garbage if isinstance(found, TracebackType)]
+        finally:
+            gc.set_debug(0)
+            gc.enable()
+            gc.garbage.clear()
 
 
 @row(

@@ -20,7 +20,7 @@ from time import monotonic
 from typing import cast
 from weakref import WeakKeyDictionary
 
-from .._exceptions import ReadError, WriteError
+from .._exceptions import ReadError, WriteError, shed_frames
 from .._forks import lead_nowhere, mind_forks
 from .._types import Buffer
 from .sockets import create_look, socket_info
@@ -147,6 +147,8 @@ class AsyncioStream(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and not self._is_aborted:
             self._hear_last_words(exc)
+        if exc is not None:
+            shed_frames(exc)
         self._is_lost = True
         self._error = exc
         self._cancel_timer()
@@ -234,6 +236,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
             self._ahead = 0
             return None
         except OSError as exc:
+            shed_frames(exc)
             self._error = exc
             self._is_lost = True
             return self._receive_nothing()
@@ -313,6 +316,8 @@ class AsyncioStream(asyncio.BufferedProtocol):
                     waiter.set_result(True)
             if self._transport is not None:
                 self._transport.abort()
+                # uvloop never parts from a protocol whose connecting was cancelled.
+                self._transport = None
         except BaseException:
             # Interrupted: it can be repeated.
             self._is_aborted = False

@@ -20,7 +20,7 @@ from math import ceil
 from time import monotonic
 from typing import TypeVar
 
-from .._exceptions import ReadError, WriteError
+from .._exceptions import ReadError, WriteError, shed_frames
 from .._forks import mind_forks
 from .._types import Buffer
 from .sockets import create_look, fault_of, socket_info
@@ -100,6 +100,7 @@ class SyncStream:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
+            shed_frames(exc)
             self._fault = self._fault or fault_of(exc)
             raise WriteError(f"Sending failed: {exc}.") from exc
         finally:
@@ -170,6 +171,7 @@ class SyncStream:
                 raise ReadError(_CLOSED) from exc
             # The receiver's own timeout has no number; what the kernel has given up is ETIMEDOUT.
             if not isinstance(exc, TimeoutError) or exc.errno is not None:
+                shed_frames(exc)
                 self._fault = exc
                 self._is_ended = True
                 raise ReadError(f"Receiving failed: {exc}.") from exc

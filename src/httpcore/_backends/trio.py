@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import trio
 
-from .._exceptions import ReadError, WriteError
+from .._exceptions import ReadError, WriteError, shed_frames
 from .._forks import mind_forks
 from .._types import Buffer
 from .sockets import create_look, fault_of, socket_info
@@ -51,6 +51,7 @@ class TrioStream:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
+            shed_frames(exc)
             self._fault = self._fault or fault_of(exc)
             raise WriteError(f"Sending failed: {exc}.") from exc
         if sent == 0 and len(data):
@@ -67,6 +68,7 @@ class TrioStream:
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as exc:
+            shed_frames(exc)
             self._fault = exc
             raise ReadError(f"Receiving failed: {exc}.") from exc
         if not data and self._fault is not None and limit:

@@ -254,7 +254,8 @@ class HTTP11Exchange(Exchange):
             # if all there is to see is that it is gone, the first error counts.
             is_mere_end = isinstance(exc, RemoteProtocolError) or isinstance(exc.__cause__, ConnectionError)
             if self._upload is not None and self._upload.error is not None and is_mere_end:
-                raise self._upload.error from exc
+                # Not that error itself, which is kept: a traceback would make a ring of them.
+                raise WriteError(str(self._upload.error)) from exc
             raise
 
     async def _upload_traced(self, upload: Upload, trace: Trace) -> ResponseHead:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from .._backends.base import Stream
-from .._exceptions import WriteError
+from .._exceptions import WriteError, shed_frames
 from .._protocols.http11 import Engine, ResponseHead
 from .._types import Buffer
 from .requests import RequestBody
@@ -102,6 +102,7 @@ class Upload:
                 self._pending.append(last)
 
     def fail(self, error: WriteError) -> None:
+        shed_frames(error)
         self.error = error
         self.stop()
 

@@ -28,7 +28,7 @@ from time import monotonic
 from typing import TypeVar
 
 from ..._backends.base import Backend, Parker, Stream
-from ..._exceptions import ConnectError, LocalProtocolError, ReadError, ReadTimeout, WriteError
+from ..._exceptions import ConnectError, LocalProtocolError, ReadError, ReadTimeout, WriteError, shed_frames
 from ..._forks import mind_forks
 from ..._protocols import http2
 from ..._types import Buffer
@@ -497,6 +497,8 @@ class HTTP2Connection:
         """The stream broke, or ended. What the peer said before it did has been heard."""
         self._is_cut = True
         failure: Exception | None = self._write_error or exc
+        if exc is not None:
+            shed_frames(exc)
         if not self.engine.has_settings:
             failure = self._never_begun(failure)
         if failure is not None:
@@ -582,6 +584,7 @@ class HTTP2Connection:
         except WriteError as exc:
             # Whoever reads hears what the peer said before, and then of the end.
             self._unsent = b""
+            shed_frames(exc)
             self._write_error = exc
             engine.take_output()
         if self._congested:
