@@ -101,11 +101,11 @@ def check_integrity(name: str, protocol: str, count: int, state: State) -> None:
         Colour(name).run(lambda: run.run(count, at_once=at_once))
         report: dict[str, Any] = server.finish()
         run.judge(report, count)
-    figures["served"] += run.outcome.served
+    figures["served"] += len(run.outcome.served)
     figures["failed"] += len(run.outcome.failed)
     figures["faults"] += sum(report["met"].values())
     figures["replayed"] += len(report["repeated"])
-    figures["mebibytes"] += run.outcome.received / 2**20
+    figures["mebibytes"] += sum(run.outcome.served.values()) / 2**20
     figures["seconds"] += time.monotonic() - begin
 
 

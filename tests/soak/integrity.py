@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import ssl
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -95,9 +95,8 @@ class Pieces:
 
 @dataclass
 class Outcome:
-    served: int = 0
-    received: int = 0
-    """Bytes of bodies."""
+    served: dict[str, int] = field(default_factory=dict)
+    """Token → bytes of both bodies."""
     failed: dict[str, str] = field(default_factory=dict)
     """Token → error."""
     methods: dict[str, bytes] = field(default_factory=dict)
@@ -119,11 +118,12 @@ class IntegrityRun:
         self._protocol = protocol
         self._random = random.Random(seed)
         self._largest = largest
-        self._left = 0
+        self._numbers: deque[int] = deque()
         self.outcome = Outcome()
 
     async def run(self, count: int, *, at_once: int) -> None:
-        self._left = count
+        # In sync, threads share it: each has to get numbers of its own.
+        self._numbers.extend(range(count))
         with (
             note_ports(HTTP11Connection, self.outcome.ports),
             note_ports(HTTP2Connection, self.outcome.ports),
@@ -137,9 +137,12 @@ class IntegrityRun:
         ) as client:
 
             async def work() -> None:
-                while self._left > 0:
-                    self._left -= 1
-                    await self._exchange(client, self._left)
+                while True:
+                    try:
+                        number = self._numbers.pop()
+                    except IndexError:
+                        return
+                    await self._exchange(client, number)
 
             if self._colour.is_async:
                 await self._colour.gather(*[work] * at_once)
@@ -180,8 +183,7 @@ class IntegrityRun:
         assert response.status == 200
         assert fields[b"token"] == token
         assert fields[b"digest"] == digest(body)
-        self.outcome.served += 1
-        self.outcome.received += size + upload
+        self.outcome.served[token.decode()] = size + upload
 
     def _draw_size(self) -> int:
         """Log-uniform from nothing to the largest."""
@@ -190,7 +192,7 @@ class IntegrityRun:
     def judge(self, report: dict[str, Any], count: int) -> None:
         """Hold what happened against what the server says: what failed is what had to, or could not but fail."""
         outcome = self.outcome
-        assert outcome.served + len(outcome.failed) == count
+        assert len(outcome.served) + len(outcome.failed) == count
         for token, times in report["repeated"].items():
             assert outcome.methods[token] != b"POST", token
             assert times == 2

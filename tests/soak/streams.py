@@ -11,6 +11,7 @@ arrived meanwhile, the next ones go over another connection.
 from __future__ import annotations
 
 import random
+import threading
 from dataclasses import dataclass
 
 import httpcore
@@ -33,6 +34,7 @@ LATE = (httpcore.ReadTimeout, httpcore.WriteTimeout, httpcore.PoolTimeout)
 
 @dataclass
 class StreamFigures:
+    begun: int = 0
     cancelled: int = 0
     finished: int = 0
     reset: int = 0
@@ -44,7 +46,7 @@ class StreamRun:
         self._colour = colour
         self._random = random.Random(seed)
         self._metronome = Metronome()
-        self._number = 0
+        self._lock = threading.Lock()
         self.figures = StreamFigures()
 
     async def run(self, count: int) -> None:
@@ -72,28 +74,32 @@ class StreamRun:
             try:
                 await self._exchange(client, server, **limits)
             except LATE:
-                self.figures.cancelled += 1
+                self._count("cancelled")
             else:
-                self.figures.finished += 1
+                self._count("finished")
             return
         moment = Moment(delay=delay)
         if self._random.random() < 0.7:
             moment = Moment(1 + int(self._random.expovariate(0.5)), ticks=self._random.randrange(12))
         exchange = self._exchange(client, server)
         interruption = await interrupt(self._colour, exchange, moment, self._metronome)
-        if interruption.phase is None:
-            self.figures.finished += 1
-        else:
-            self.figures.cancelled += 1
+        self._count("finished" if interruption.phase is None else "cancelled")
+
+    def _count(self, what: str) -> int:
+        # In sync, threads do.
+        with self._lock:
+            figure: int = getattr(self.figures, what) + 1
+            setattr(self.figures, what, figure)
+        return figure
 
     async def _exchange(self, client: Client, server: Server, **limits: float) -> None:
-        self._number += 1
+        number = self._count("begun")
         size = self._random.choice((0, 13, 3_000, 50_000, 200_000))
         upload = self._random.choice((0, 0, 500, 100_000))
-        target = b"/%d/%d" % (self._number, size)
+        target = b"/%d/%d" % (number, size)
         if self._random.random() < 0.05:
             target += b"/reset"
-        fields = [(b"Host", b"h"), (b"X-Number", b"%d" % (self._number % 50))]
+        fields = [(b"Host", b"h"), (b"X-Number", b"%d" % (number % 50))]
         is_closed_early = self._random.random() < 0.2
         stream = self._colour.stream([b"x" * (upload // 4)] * 4) if upload else None
         try:
@@ -109,7 +115,7 @@ class StreamRun:
         except httpcore.RemoteProtocolError as exc:
             if not target.endswith(b"/reset") or "INTERNAL_ERROR" not in str(exc):
                 raise
-            self.figures.reset += 1
+            self._count("reset")
 
     async def _check(self, client: Client, server: Server) -> None:
         figures = client.pool.statistics()
