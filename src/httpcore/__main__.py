@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpcore
 
+from ._urls import authority, bracketed
 from ._waterfall import Waterfall
 
 if TYPE_CHECKING:
@@ -122,11 +123,8 @@ def request_headers(url: URL, given: list[str], body: bytes | None) -> Headers:
         headers.append((name.encode(), value.strip().encode("latin-1")))
     names = {name.lower() for name, _ in headers}
     scheme, host, port, _ = url
-    shown = b"[%b]" % host if b":" in host else host
-    if port is not None and port != {b"http": 80, b"https": 443}.get(scheme):
-        shown += b":%d" % port
     defaults = [
-        (b"Host", shown),
+        (b"Host", bracketed(host) if port is None else authority(scheme, host, port)),
         (b"Accept", b"*/*"),
         (b"User-Agent", b"httpcore/" + httpcore.__version__.encode()),
     ]

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from ._connections.timeouts import check_seconds
 from ._types import SocketOption
 
 if TYPE_CHECKING:
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
     from ._backends.addresses import Resolver
     from ._backends.base import Backend
     from ._pool.pool import Pool
-
-
-LONGEST = 1e9
-"""Seconds after which nobody waits for a clock: thirty years, within what the timers of loops can count."""
 
 
 def keepalive_limit(current: int | None, deprecated: int | None) -> int | None:
@@ -104,19 +101,11 @@ def _check_limit(name: str, value: int | None) -> int | None:
 
 def check_drain(seconds: float) -> float:
     """The `drain` of `close`."""
-    checked = _check_seconds("drain", seconds)
-    assert checked is not None
-    return checked
+    return check_seconds("drain", seconds)
 
 
 def _check_seconds(name: str, value: float | None) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}.")
-    if value != value:
-        raise ValueError(f"{name} must be a number of seconds, not NaN.")
-    return float(min(value, LONGEST))
+    return None if value is None else check_seconds(name, value)
 
 
 def _check_interval(name: str, value: float | None) -> float | None:

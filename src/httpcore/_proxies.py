@@ -5,17 +5,17 @@ from __future__ import annotations
 from ._connections.routes import Hop
 from ._exceptions import LocalProtocolError
 from ._protocols.fields import find_control, find_name, quote, quote_field
-from ._protocols.socks5 import LONGEST
+from ._protocols.socks5 import LONGEST_STRING
 from ._requests import Router
 from ._types import URL, HeaderFields, Headers
-from ._urls import check_parts, decode_host
+from ._urls import DEFAULT_PORTS, check_parts, decode_host
 
 MODES = ("DEFAULT", "FORWARD_ONLY", "TUNNEL_ONLY")
 
-DEFAULT_PORTS = {b"http": 80, b"https": 443, b"socks5": 1080, b"socks5h": 1080}
+PROXY_PORTS = {**DEFAULT_PORTS, b"socks5": 1080, b"socks5h": 1080}
 
 FRAMING = (b"content-length", b"transfer-encoding")
-"""What a proxy is told has no body, and what it forwards has the body of the request."""
+"""What no proxy header may be: a CONNECT has no body, and what is forwarded has the request's."""
 
 Auth = tuple[str | bytes, str | bytes]
 
@@ -36,16 +36,10 @@ class ProxyOptions:
             raise ValueError("A SOCKS proxy takes no headers; proxy_headers does not apply.")
         credentials = None if auth is None else _read_auth(auth)
         fields = tuple(self.given_headers)
-        if credentials is not None and not is_socks:
+        if credentials is not None and is_socks:
+            _check_size(credentials)
+        elif credentials is not None:
             fields = (*fields, _basic(credentials, fields))
-        if (
-            credentials is not None
-            and is_socks
-            and not all(1 <= len(part) <= LONGEST for part in credentials)
-        ):
-            raise ValueError(
-                f"The username and the password of a SOCKS5 proxy have 1 to {LONGEST} bytes each."
-            )
         hop = Hop(
             scheme=scheme,
             host=decode_host(host),
@@ -60,7 +54,7 @@ class ProxyOptions:
 def _check_url(url: URL) -> tuple[bytes, bytes, int]:
     """Scheme, host and port of a proxy."""
     scheme, host, port, _ = check_parts(url)
-    if scheme not in DEFAULT_PORTS:
+    if scheme not in PROXY_PORTS:
         raise ValueError(f"Unsupported proxy scheme {scheme[:40]!r}: use http, https, socks5 or socks5h.")
     if not host:
         raise ValueError("The proxy URL has no host.")
@@ -73,7 +67,7 @@ def _check_url(url: URL) -> tuple[bytes, bytes, int]:
         raise ValueError(f"The proxy URL is of no use. {exc}") from None
     if port is not None and not 0 <= port <= 0xFFFF:
         raise ValueError(f"The proxy URL's port {port} is out of range.")
-    return scheme, host, DEFAULT_PORTS[scheme] if port is None else port
+    return scheme, host, PROXY_PORTS[scheme] if port is None else port
 
 
 def _check_headers(headers: HeaderFields) -> None:
@@ -98,6 +92,13 @@ def _read_auth(auth: Auth) -> tuple[bytes, bytes]:
         raise TypeError("proxy_auth must be (username, password), each str or bytes.")
     user, password = auth
     return _encode(user), _encode(password)
+
+
+def _check_size(credentials: tuple[bytes, bytes]) -> None:
+    if not all(1 <= len(part) <= LONGEST_STRING for part in credentials):
+        raise ValueError(
+            f"The username and the password of a SOCKS5 proxy have 1 to {LONGEST_STRING} bytes each."
+        )
 
 
 def _basic(credentials: tuple[bytes, bytes], others: HeaderFields) -> tuple[bytes, bytes]:

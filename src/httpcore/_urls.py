@@ -84,7 +84,7 @@ def absolute_target(route: Route, target: bytes) -> bytes:
 def authority(scheme: bytes, host: bytes, port: int) -> bytes:
     """`host[:port]`, without the scheme's default port."""
     name = bracketed(host)
-    return name if port == DEFAULT_PORTS[scheme] else b"%b:%d" % (name, port)
+    return name if port == DEFAULT_PORTS.get(scheme) else b"%b:%d" % (name, port)
 
 
 def bracketed(host: bytes) -> bytes:

@@ -6,8 +6,13 @@ A deadline is a value of `time.monotonic()`, computed once for the operation tha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf
 from time import monotonic
+
+PHASES = {name: f"The {name!r} timeout" for name in ("pool", "connect", "read", "write", "total")}
+"""The keys of `ext["timeout"]`, and how errors speak of them."""
+
+LONGEST = 1e9
+"""Seconds that are as good as no limit: thirty years, and still within what the timers of loops can count."""
 
 
 class Timeouts:
@@ -78,12 +83,14 @@ def _seconds(limits: Mapping[object, object], name: str) -> float | None:
     value = limits.get(name)
     if value is None:
         return None
+    seconds = check_seconds(PHASES[name], value)
+    return None if seconds >= LONGEST else max(seconds, 0.0)
+
+
+def check_seconds(name: str, value: object) -> float:
+    """Return `value` as seconds, `LONGEST` at the most."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"The {name!r} timeout must be a number of seconds, not {type(value).__name__}.")
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}.")
     if value != value:
-        raise ValueError(f"The {name!r} timeout must be a number of seconds, not NaN.")
-    # Past what a clock can count there is no limit either.
-    return None if value >= _LONGEST else max(float(value), 0.0)
-
-
-_LONGEST = min(inf, 1e9)
+        raise ValueError(f"{name} must be a number of seconds, not NaN.")
+    return float(min(value, LONGEST))

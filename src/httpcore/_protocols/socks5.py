@@ -14,7 +14,7 @@ from .._exceptions import LocalProtocolError, ProxyError, RemoteProtocolError
 
 NO_AUTH, PASSWORD, NONE_ACCEPTABLE = 0x00, 0x02, 0xFF
 
-LONGEST = 255
+LONGEST_STRING = 255
 """Bytes of a name, a username or a password: a single byte counts them."""
 
 REPLIES = {
@@ -41,8 +41,8 @@ class SOCKS5Handshake:
     """Asks a SOCKS5 proxy for a connection to `host:port`; names are resolved by the proxy."""
 
     def __init__(self, host: bytes, port: int, *, auth: tuple[bytes, bytes] | None = None) -> None:
-        if auth is not None and not all(1 <= len(part) <= LONGEST for part in auth):
-            raise LocalProtocolError(f"A SOCKS5 username and password have 1 to {LONGEST} bytes each.")
+        if auth is not None and not all(1 <= len(part) <= LONGEST_STRING for part in auth):
+            raise LocalProtocolError(f"A SOCKS5 username and password have 1 to {LONGEST_STRING} bytes each.")
         if not 0 <= port <= 0xFFFF:
             raise LocalProtocolError(f"The port {port} is out of range.")
         self._request = b"\x05\x01\x00" + _encode_address(host) + port.to_bytes(2, "big")
@@ -132,9 +132,9 @@ def _encode_address(host: bytes) -> bytes:
     try:
         address = ipaddress.ip_address(host.decode("ascii"))
     except ValueError:
-        if not 1 <= len(host) <= LONGEST:
+        if not 1 <= len(host) <= LONGEST_STRING:
             raise LocalProtocolError(
-                f"A name for a SOCKS5 proxy has 1 to {LONGEST} bytes, not {len(host)}."
+                f"A name for a SOCKS5 proxy has 1 to {LONGEST_STRING} bytes, not {len(host)}."
             ) from None
         return b"\x03" + bytes((len(host),)) + host
     return (b"\x01" if address.version == 4 else b"\x04") + address.packed
