@@ -7,7 +7,7 @@ import select
 import pytest
 
 import httpcore
-from httpcore._connections.http11 import RECEIVE_SIZE
+from httpcore._backends.base import RECEIVE_SIZE
 
 from ..colours import Colour, Response
 from ..peers.http2 import HTTP2Peer, Stream, http2

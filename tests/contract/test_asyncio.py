@@ -14,7 +14,7 @@ import uvloop
 
 from httpcore import ReadError
 from httpcore._backends.asyncio import AsyncioBackend
-from httpcore._backends.asyncio_stream import AHEAD, RECEIVE_SIZE, AsyncioStream
+from httpcore._backends.asyncio_stream import AHEAD, BUFFER_SIZE, AsyncioStream
 
 PIECE = 65536
 
@@ -84,19 +84,19 @@ def receive_all(stream: AsyncioStream) -> bytes:
 @pytest.mark.parametrize("name", RUNNERS)
 def test_much_that_is_here_is_received_without_the_loop_and_in_order(name: str) -> None:
     ahead = AHEAD * PIECE
-    content = b"".join(struct.pack("I", number) for number in range(2 * (RECEIVE_SIZE + ahead) // 4))
+    content = b"".join(struct.pack("I", number) for number in range(2 * (BUFFER_SIZE + ahead) // 4))
 
     async def main() -> None:
         with roomy() as (ours, theirs):
             # More than is received at once, and less than the kernel holds.
-            theirs.sendall(content[: RECEIVE_SIZE + ahead])
+            theirs.sendall(content[: BUFFER_SIZE + ahead])
             stream = await AsyncioBackend().adopt(ours)
             assert await stream.wait(True, False, None)
             received = receive_all(stream)
             # uvloop fills its buffer as often as it can before others have their turn.
-            assert received == content[: RECEIVE_SIZE + ahead] or name == "uvloop"
+            assert received == content[: BUFFER_SIZE + ahead] or name == "uvloop"
             # From here on the loop is asked again, for what was there before, too.
-            theirs.sendall(content[RECEIVE_SIZE + ahead :])
+            theirs.sendall(content[BUFFER_SIZE + ahead :])
             while len(received) < len(content):
                 assert await stream.wait(True, False, None)
                 received += receive_all(stream)
@@ -110,9 +110,9 @@ def test_the_loop_has_its_turn_again_however_much_is_here() -> None:
     async def main() -> None:
         with roomy() as (ours, theirs):
             stream = await AsyncioBackend().adopt(ours)
-            theirs.sendall(bytes(RECEIVE_SIZE + (AHEAD + 1) * PIECE))
+            theirs.sendall(bytes(BUFFER_SIZE + (AHEAD + 1) * PIECE))
             assert await stream.wait(True, False, None)
-            assert len(receive_all(stream)) == RECEIVE_SIZE + AHEAD * PIECE
+            assert len(receive_all(stream)) == BUFFER_SIZE + AHEAD * PIECE
             assert await stream.wait(True, False, None)
             assert len(receive_all(stream)) == PIECE
             stream.abort()
@@ -124,10 +124,10 @@ def test_an_end_that_is_received_without_the_loop() -> None:
     async def main() -> None:
         with roomy() as (ours, theirs):
             stream = await AsyncioBackend().adopt(ours)
-            theirs.sendall(bytes(RECEIVE_SIZE))
+            theirs.sendall(bytes(BUFFER_SIZE))
             theirs.shutdown(socket.SHUT_WR)
             assert await stream.wait(True, False, None)
-            assert len(receive_all(stream)) == RECEIVE_SIZE
+            assert len(receive_all(stream)) == BUFFER_SIZE
             for _ in range(3):
                 assert stream.try_receive(PIECE) == b""
                 assert await stream.wait(True, False, None)
@@ -141,11 +141,11 @@ def test_an_error_that_is_received_without_the_loop_is_never_taken_for_an_end() 
     async def main() -> None:
         with roomy() as (ours, theirs):
             stream = await AsyncioBackend().adopt(ours)
-            theirs.sendall(bytes(RECEIVE_SIZE))
+            theirs.sendall(bytes(BUFFER_SIZE))
             assert await stream.wait(True, False, None)
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             theirs.close()
-            for _ in range(RECEIVE_SIZE // PIECE):
+            for _ in range(BUFFER_SIZE // PIECE):
                 assert stream.try_receive(PIECE) == bytes(PIECE)
             for _ in range(5):
                 with pytest.raises(ReadError):

@@ -23,16 +23,14 @@ from weakref import WeakKeyDictionary
 from .._exceptions import ReadError, WriteError, shed_frames
 from .._forks import lead_nowhere, mind_forks
 from .._types import Buffer
+from .base import RECEIVE_SIZE
 from .sockets import create_look, socket_info
 
 # What `get_running_loop` is made of; outside a loop it is `None`, and no exception is made for that.
 running_loop = asyncio._get_running_loop
 
-RECEIVE_SIZE = 128 * 1024
+BUFFER_SIZE = 128 * 1024
 """Bytes that the loop receives at once: each time costs a turn of the loop."""
-
-PIECE_SIZE = 64 * 1024
-"""Bytes in one piece of what was received. For larger ones the allocator uses fresh pages each time."""
 
 AHEAD = 16
 """Pieces taken directly before the loop has its turn again."""
@@ -118,12 +116,12 @@ class AsyncioStream(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         view = self._view
-        self._ahead = AHEAD if nbytes == RECEIVE_SIZE and not IS_PROACTOR else 0
-        if nbytes <= PIECE_SIZE:
+        self._ahead = AHEAD if nbytes == BUFFER_SIZE and not IS_PROACTOR else 0
+        if nbytes <= RECEIVE_SIZE:
             self._keep(bytes(view[:nbytes]))
         else:
-            for start in range(0, nbytes, PIECE_SIZE):
-                self._keep(bytes(view[start : min(start + PIECE_SIZE, nbytes)]))
+            for start in range(0, nbytes, RECEIVE_SIZE):
+                self._keep(bytes(view[start : min(start + RECEIVE_SIZE, nbytes)]))
         self._wake_reader()
 
     def eof_received(self) -> bool:
@@ -160,7 +158,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
         """A write failed: what the peer said before is still in the kernel (RFC 9112 §9.5)."""
         size = 0
         try:
-            while size < LAST_WORDS and (data := self._sock.recv(RECEIVE_SIZE)):
+            while size < LAST_WORDS and (data := self._sock.recv(BUFFER_SIZE)):
                 size += len(data)
                 self._keep(data)
             # A pipe breaks after the peer's end only; after a reset the kernel shows an end, too.
@@ -405,8 +403,8 @@ class AsyncioStream(asyncio.BufferedProtocol):
 def _view_of(loop: asyncio.AbstractEventLoop) -> memoryview:
     """Where a stream of `loop` receives."""
     if IS_PROACTOR:
-        return memoryview(bytearray(RECEIVE_SIZE))
+        return memoryview(bytearray(BUFFER_SIZE))
     view = _views.get(loop)
     if view is None:
-        view = _views.setdefault(loop, memoryview(bytearray(RECEIVE_SIZE)))
+        view = _views.setdefault(loop, memoryview(bytearray(BUFFER_SIZE)))
     return view

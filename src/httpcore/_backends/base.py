@@ -18,6 +18,9 @@ from .._types import Buffer, SocketOption
 
 T = TypeVar("T")
 
+RECEIVE_SIZE = 64 * 1024
+"""Bytes that a stream is asked for at once. For larger pieces the allocator uses fresh pages each time."""
+
 
 class Stream(Protocol):
     """A connected, ordered byte stream. Raises `ReadError` and `WriteError`, nothing else."""
@@ -82,6 +85,12 @@ class Stream(Protocol):
 
     def get_extra_info(self, name: str) -> object:
         """`socket`, `client_addr`, `server_addr`, `ssl_object`; `None` where there is no such thing."""
+
+
+def say_goodbye(stream: Stream) -> None:
+    """Close a stream; one that has a `close` besides `abort`, as TLS has, says goodbye in one attempt."""
+    close = getattr(stream, "close", stream.abort)
+    close()
 
 
 class Parker(Protocol):

@@ -23,12 +23,10 @@ from typing import TypeVar
 from .._exceptions import ReadError, WriteError, shed_frames
 from .._forks import mind_forks
 from .._types import Buffer
+from .base import RECEIVE_SIZE
 from .sockets import create_look, fault_of, socket_info
 
 T = TypeVar("T")
-
-RECEIVE_SIZE = 64 * 1024
-"""Bytes that `wait` receives ahead at the most."""
 
 _NEVER = 1e6
 """Seconds that stand for "no timeout". `poll` can count them, and who wakes without cause tries again."""

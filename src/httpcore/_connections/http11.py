@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 
-from .._backends.base import Stream
+from .._backends.base import RECEIVE_SIZE, Stream, say_goodbye
 from .._exceptions import ReadError, ReadTimeout, RemoteProtocolError, WriteError, WriteTimeout
 from .._protocols.http11 import Engine, ResponseHead
 from .._types import Buffer, Headers
@@ -24,9 +24,6 @@ from .exchanges import COMPLETE, CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, OPEN, Excha
 from .requests import Request
 from .trace import Info, Trace
 from .uploads import Upload
-
-RECEIVE_SIZE = 64 * 1024
-"""Bytes asked of the stream at once. Larger pieces make the allocator use fresh pages each time."""
 
 DRAIN_SIZE = 64 * 1024
 """Bytes of an unread body that are thrown away, if they are here, to keep the connection."""
@@ -75,9 +72,7 @@ class HTTP11Connection:
         return HTTP11Exchange(self, request, claim).run()
 
     def close(self) -> None:
-        # A stream that has a way to say goodbye says it in one attempt.
-        close = getattr(self.stream, "close", self.stream.abort)
-        close()
+        say_goodbye(self.stream)
         self.stream.watch(None)
 
     def _notice(self) -> None:

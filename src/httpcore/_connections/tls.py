@@ -9,13 +9,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Coroutine
 
-from .._backends.base import Stream
+from .._backends.base import RECEIVE_SIZE, Stream, say_goodbye
 from .._exceptions import ConnectError, ReadError, WriteError
 from .._protocols.tls import TLSEngine, describe
 from .._types import Buffer
-
-RECEIVE_SIZE = 64 * 1024
-"""Bytes of ciphertext taken from the stream at once."""
 
 
 class TLSStream:
@@ -111,8 +108,7 @@ class TLSStream:
             self._engine.close_notify()
             self._flush_quietly()
             # In a tunnel it is TLS as well, and has a goodbye of its own to say.
-            close = getattr(self._inner, "close", self._inner.abort)
-            close()
+            say_goodbye(self._inner)
         except BaseException:
             # Interrupted, and who closes again finds nothing left to do.
             self._inner.abort()

@@ -27,7 +27,7 @@ from threading import Lock
 from time import monotonic
 from typing import TypeVar
 
-from ..._backends.base import Backend, Parker, Stream
+from ..._backends.base import RECEIVE_SIZE, Backend, Parker, Stream, say_goodbye
 from ..._exceptions import ConnectError, LocalProtocolError, ReadError, ReadTimeout, WriteError, shed_frames
 from ..._forks import mind_forks
 from ..._protocols import http2
@@ -41,9 +41,6 @@ from .silence import Silence, Verdict
 from .turns import Role, Turns
 
 T = TypeVar("T")
-
-RECEIVE_SIZE = 64 * 1024
-"""Bytes asked of the stream at once."""
 
 TURN_SIZE = 128 * 1024
 """Bytes fed in one turn of a loop, before those who take them have theirs: else they pile up."""
@@ -531,10 +528,8 @@ class HTTP2Connection:
         self.engine.fail(ReadError(f"The connection to {self.peer} belongs to the parent of this process."))
 
     def _shut(self) -> None:
-        """End the stream, with its own goodbye if it has one."""
         if not self._is_closed:
-            close = getattr(self._stream, "close", self._stream.abort)
-            close()
+            say_goodbye(self._stream)
             self._alarm.cancel()
             self._is_closed = True
 
