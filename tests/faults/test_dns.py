@@ -185,6 +185,34 @@ def test_a_lookup_that_two_wait_for_and_one_gives_up(colour: Colour, monkeypatch
         release.set()
 
 
+@row("DNS-02")
+def test_lookups_that_all_gave_up_on_are_forgotten(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one hangs, nobody is remembered who left; when it ends at last, neither is it."""
+    release = threading.Event()
+
+    def getaddrinfo(*_: object) -> list[object]:
+        assert release.wait(10)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def main() -> None:
+        async with colour.client() as client:
+            under_way = client.pool._pool.connector._addresses.under_way
+            for _ in range(2):
+                with pytest.raises(httpcore.ConnectTimeout):
+                    await client.send((b"http", b"slow.example", 80, b"/"), connect=0.01)
+            (lookup,) = under_way.values()
+            assert not lookup._parkers
+            release.set()
+            while under_way:
+                await colour.pause()
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    try:
+        colour.run(main)
+    finally:
+        release.set()
+
+
 def test_an_interface_that_is_not_there(colour: Colour) -> None:
     async def main() -> None:
         async with colour.client() as client:

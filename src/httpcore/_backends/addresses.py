@@ -68,10 +68,11 @@ class AddressCache:
 class Lookup:
     """One question to the system, in a thread of its own, for everyone who asks it meanwhile."""
 
-    def __init__(self, ask: Callable[[], object]) -> None:
+    def __init__(self, ask: Callable[[], object], *, cross_off: Callable[[], object] = lambda: None) -> None:
         self._ask = ask
+        self._cross_off = cross_off
         self._lock = threading.Lock()
-        self._parkers: list[Parker] = []
+        self._parkers: dict[Parker, None] = {}
         self.is_done = False
         self.answer: object = None
         self.error: BaseException | None = None
@@ -86,7 +87,8 @@ class Lookup:
             self.error = exc
         with self._lock:
             self.is_done = True
-            parkers, self._parkers = self._parkers, []
+            parkers, self._parkers = self._parkers, {}
+        self._cross_off()
         for parker in parkers:
             parker.unpark()
 
@@ -96,8 +98,12 @@ class Lookup:
         with self._lock:
             if self.is_done:
                 return True
-            self._parkers.append(parker)
-        return await parker.park(deadline)
+            self._parkers[parker] = None
+        try:
+            return await parker.park(deadline)
+        finally:
+            # A lookup that hangs may see many come and go.
+            self._parkers.pop(parker, None)
 
 
 async def look_up(
@@ -182,15 +188,17 @@ async def _ask_system(
     key = (host, port, family)
     lookup = cache.under_way.get(key)
     if lookup is None or lookup.is_done:
-        lookup = Lookup(lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
+        # Crossed off by its thread: those who asked may all have given up by then.
+        lookup = Lookup(
+            lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM),
+            cross_off=lambda: cache.under_way.pop(key, None),
+        )
         _start(lookup, host)
         cache.under_way[key] = lookup
-    try:
-        if not await lookup.wait(backend, deadline):
-            raise too_late(f"Looking up {host}", limit)
-    finally:
-        if cache.under_way.get(key) is lookup and lookup.is_done:
-            del cache.under_way[key]
+        if lookup.is_done:
+            cache.under_way.pop(key, None)
+    if not await lookup.wait(backend, deadline):
+        raise too_late(f"Looking up {host}", limit)
     if isinstance(lookup.error, (OSError, UnicodeError)):
         raise ConnectError(f"Looking up {host} failed: {lookup.error}.") from lookup.error
     if lookup.error is not None:
