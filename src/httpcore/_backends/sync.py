@@ -134,11 +134,11 @@ class SyncStream:
         seconds = _NEVER if deadline is None else deadline - monotonic()
         # The usual limits come again and again, each a few microseconds off.
         is_set = self._least <= seconds <= self._timeout
-        receiver = self._receiver if is_set else self._receiver_for(seconds)
         try:
+            receiver = self._receiver if is_set else self._receiver_for(seconds)
             self._stash = self._receive(receiver, RECEIVE_SIZE)
-        except ReadError:
-            # Whoever receives will meet it again.
+        except (OSError, ReadError):
+            # Whoever receives will meet it again, be it only that another thread has closed the descriptor.
             return True
         return self._stash is not None or deadline is None or monotonic() < deadline
 
