@@ -157,6 +157,78 @@ def test_a_response_is_collected_while_another_thread_is_inside_the_pool(colour:
     colour.run(main)
 
 
+class LockOfMine:
+    """The pool's lock, as a finaliser or a signal handler in the middle of an operation finds it."""
+
+    def locked(self) -> bool:
+        return True
+
+    def __enter__(self) -> None:
+        raise AssertionError("Whoever waits for this thread's own lock waits for ever.")
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@row("RTM-02")
+def test_a_connection_without_a_life_is_closed_at_once(colour: Colour) -> None:
+    """Not by whoever comes next: nobody may."""
+    ends = threading.Semaphore(0)
+
+    async def main() -> None:
+        with Server(noting_its_end(serve, ends)) as server:
+            async with colour.client(keepalive_expiry=0.0) as client:
+                assert await client.get(server.url(b"/1")) == b"/1"
+                await acquire(colour, ends)
+
+    colour.run(main)
+
+
+@row("RTM-02")
+def test_nothing_that_looks_or_gives_back_waits_for_the_lock(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(serve) as server:
+            client = colour.client(keepalive_expiry=3600.0)
+            response = await client.send(server.url(b"/1"))
+            abandoned: object = await client.send(server.url(b"/2"))
+            assert await client.get(server.url(b"/3")) == b"/3"
+            pool = client.pool._pool
+            lock, pool._lock = pool._lock, LockOfMine()
+            assert client.pool.statistics()["active"] == 2
+            assert "connections=3, idle=1" in repr(client.pool)
+            assert len(await client.states()) == 3
+            with pytest.warns(ResourceWarning, match="never read to its end"):
+                del abandoned
+                gc.collect()
+            await client.close()
+            pool._lock = lock
+            # Who held it looks at the post.
+            pool._settle()
+            assert client.pool.statistics()["connections"] == 0
+            await response.close()
+
+    colour.run(main)
+
+
+@row("RTM-02")
+def test_a_pool_is_dropped_in_the_middle_of_an_operation(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(serve) as server:
+            client: Client | None = colour.client(keepalive_expiry=3600.0)
+            assert client is not None
+            assert await client.get(server.url(b"/1")) == b"/1"
+            pool = client.pool._pool
+            lock, pool._lock = pool._lock, LockOfMine()
+            with pytest.warns(ResourceWarning, match="connections=1, idle=1, waiting=0> was never closed"):
+                client = None
+                gc.collect()
+            pool._lock = lock
+            pool._settle()
+            assert not pool.ledger.places
+
+    colour.run(main)
+
+
 END = """
 import sys, warnings
 sys.path.insert(0, {root!r})

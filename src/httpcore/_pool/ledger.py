@@ -203,18 +203,16 @@ class Ledger(Generic[C]):
         self._dirty = False
         return due
 
-    def clear(self, now: float) -> list[C]:
-        """Forget everything, and return the open connections. Whoever waits is woken without a place."""
+    def clear(self, now: float) -> None:
+        """Doom every connection, and forget everything. Whoever waits is woken without a place."""
         self._begin(now)
-        connections = [place.connection for place in self.places if place.connection is not None]
         for origin in list(self.origins.values()):
             for ticket in list(origin.waiters):
                 self._grant(ticket, now)
         for place in list(self.places):
-            self._detach(place)
+            self._evict(place)
         self.origins.clear()
         self._dirty = False
-        return connections
 
     def shrink(self, now: float) -> None:
         """Keep no idle connection, now and from now on."""
@@ -309,7 +307,7 @@ class Ledger(Generic[C]):
         self._serve_waiters_of(place.origin, now)
 
     def _evict(self, place: Place[C]) -> None:
-        """Close an idle connection."""
+        """Close a connection."""
         if place.connection is not None:
             self.doomed.append(place.connection)
         self._detach(place)

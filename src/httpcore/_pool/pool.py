@@ -329,7 +329,7 @@ class Pool:
             _act_on_first(ledger.doomed, _close)
         while ledger.granted:
             _act_on_first(ledger.granted, _unpark_foreign if foreign else _unpark)
-        if self._ages and self._cancel_reaper is None and ledger.idle:
+        if self._ages and self._cancel_reaper is None and ledger.idle and not self._lock.locked():
             self._schedule_reaper()
         while self._drainers and not self._is_busy():
             _act_on_first(self._drainers, lambda parker: parker.unpark(foreign=foreign))
@@ -353,6 +353,8 @@ class Pool:
         due = self._locked(self.ledger.expire, monotonic())
         if due is not None and self._backend is not None:
             self._cancel_reaper = self._backend.call_at(due, self._reap)
+        if self._mail or self.ledger.doomed:
+            self._settle()
 
     def _reap(self) -> None:
         self._cancel_reaper = None
@@ -366,18 +368,24 @@ class Pool:
         if backend is self._backend and loop is self._loop:
             return
         if self._backend is not None and loop is not self._loop:
-            self.close()
+            self._stop_reaper()
+            self._locked(self.ledger.clear, monotonic())
+            self._settle()
         self._backend = backend
         self._loop = loop
 
     def close(self) -> None:
-        """Close every connection, and fail what runs on them. The pool can be used again."""
+        """Close every connection, and fail what runs on them. The pool can be used again.
+
+        Like all that gives back it never blocks, so that the handler of a signal may do it.
+        """
+        self._stop_reaper()
+        self.post(self.ledger.clear)
+
+    def _stop_reaper(self) -> None:
         if self._cancel_reaper is not None:
             self._cancel_reaper()
             self._cancel_reaper = None
-        for connection in self._locked(self.ledger.clear, monotonic()):
-            connection.close()
-        self._settle()
 
     def forget_parent(self) -> None:
         """In a forked child: start anew. Connections, waiters and whoever holds the lock are the parent's."""
@@ -432,30 +440,29 @@ class Pool:
                 claim.forget()
             raise
 
+    # Figures are read without the lock, of copies that are made in one go. Whoever asks may be the handler of
+    # a signal in the middle of an operation; and whoever lets go of the lock has to look at the post.
+
     def summaries(self) -> dict[Route, list[str]]:
         """What each origin's connections are doing."""
-        return self._locked(self._summarise)
-
-    def _summarise(self) -> dict[Route, list[str]]:
         found: dict[Route, list[str]] = {}
-        for origin in self.ledger.origins.values():
+        for origin in list(self.ledger.origins.values()):
             assert isinstance(origin.route, Route)
-            found[origin.route] = sorted(_describe(place) for place in origin.places)
+            found[origin.route] = sorted(_describe(place) for place in list(origin.places))
         return found
 
     def count(self) -> dict[str, float]:
         """The figures of `statistics()`."""
-        return self._locked(self._count)
-
-    def _count(self) -> dict[str, float]:
         ledger = self.ledger
-        connecting = sum(place.phase is Phase.CONNECTING for place in ledger.places)
+        places = list(ledger.places)
+        connecting = sum(place.phase is Phase.CONNECTING for place in places)
+        idle = min(len(ledger.idle), len(places) - connecting)
         return {
-            "connections": len(ledger.places),
+            "connections": len(places),
             "connecting": connecting,
-            "idle": len(ledger.idle),
-            "active": len(ledger.places) - len(ledger.idle) - connecting,
-            "waiting": sum(len(origin.waiters) for origin in ledger.origins.values()),
+            "idle": idle,
+            "active": len(places) - connecting - idle,
+            "waiting": sum(len(origin.waiters) for origin in list(ledger.origins.values())),
             "opened": ledger.opened_count,
             "requests": ledger.granted_count,
             "waits": ledger.waited_count,
