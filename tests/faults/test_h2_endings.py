@@ -287,9 +287,10 @@ def test_frames_on_a_stream_that_we_reset(colour: Colour) -> None:
 
 
 @row("H2F-31")
+@pytest.mark.parametrize("code", [Code.NO_ERROR, Code.CANCEL, Code.REFUSED_STREAM])
 @pytest.mark.parametrize("status", [200, 413])
 @pytest.mark.parametrize("is_plain", [True, False])
-def test_an_early_answer_and_no_error(colour: Colour, status: int, is_plain: bool) -> None:
+def test_an_early_answer_and_a_reset(colour: Colour, status: int, is_plain: bool, code: Code) -> None:
     """RFC 9113 §8.1: the response counts, and the rest of the upload need not be sent."""
 
     def script(peer: HTTP2Peer) -> None:
@@ -297,7 +298,7 @@ def test_an_early_answer_and_no_error(colour: Colour, status: int, is_plain: boo
         request = peer.recv_request(whole=False)
         peer.wait_for_body(request, 10_000)
         peer.answer(request, b"enough", status=status)
-        peer.reset(request, Code.NO_ERROR)
+        peer.reset(request, code)
         peer.barrier()
         assert not request.is_ended
         peer.credit(0, len(request.body))

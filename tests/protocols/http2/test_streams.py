@@ -152,7 +152,7 @@ TABLE: dict[str, dict[str, tuple[Stage, str, str]]] = {
         "body": (BODY, "", ""),
         "ended": (GONE, "stop", CLOSED),
     },
-    "reset": {"head": (GONE, "error", ""), "body": (GONE, "error", ""), "ended": (GONE, "error", "")},
+    "reset": {"head": (GONE, "error", ""), "body": (GONE, "error", ""), "ended": (GONE, "stop", "")},
     "reset without error": {
         "head": (GONE, "error", ""),
         "body": (GONE, "error", ""),

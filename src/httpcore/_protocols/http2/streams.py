@@ -191,7 +191,8 @@ class Stream:
 
     def note_reset(self, code: int) -> None:
         """RST_STREAM has arrived (RFC 9113 §6.4, §8.1, §8.7)."""
-        if self.stage is _ENDED and code == ErrorCode.NO_ERROR:
+        if self.stage is _ENDED:
+            # A complete response counts, whatever the code: HAProxy says CANCEL where NO_ERROR is meant.
             self.stops_upload = True
         else:
             self.error = RemoteProtocolError(self._describe_reset(code))
