@@ -9,7 +9,7 @@ import pytest
 import httpcore
 
 from ..colours import Colour
-from ..peers.scripted import Peer, Server, first_then_serve, respond, serve
+from ..peers.scripted import PATIENCE, Peer, Server, first_then_serve, respond, serve
 from .rows import row
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -171,6 +171,59 @@ def test_a_replay_trusts_no_other_kept_connection(colour: Colour, limit: int | N
                 assert server.accepted == 3
 
     colour.run(main)
+
+
+@row("POOL-05")
+def test_a_replay_waits_before_those_who_came_later(colour: Colour) -> None:
+    """Else a peer that ends connections early would have some of many requests never served."""
+    served: list[bytes] = []
+    is_begun, may_die, is_reopened, may_answer = (threading.Event() for _ in range(4))
+
+    def script(peer: Peer) -> None:
+        if peer.number == 0:
+            peer.recv_head()
+            peer.answer()
+            peer.recv_head()
+            is_begun.set()
+            assert may_die.wait(PATIENCE)
+            peer.reset()
+            return
+        for _ in range(3):
+            served.append(peer.recv_head().split()[1])
+            is_reopened.set()
+            assert may_answer.wait(PATIENCE)
+            peer.answer()
+
+    async def main() -> None:
+        with Server(script) as server:
+            async with colour.client(max_connections=1) as client:
+
+                async def reach(event: threading.Event, *, waiting: int) -> None:
+                    while not event.is_set() or client.pool.statistics()["waiting"] < waiting:
+                        await colour.pause()
+
+                async def replayed() -> None:
+                    await client.get(server.url(b"/replayed"))
+
+                async def first() -> None:
+                    await reach(is_begun, waiting=0)
+                    await client.get(server.url(b"/first"))
+
+                async def second() -> None:
+                    await reach(is_begun, waiting=1)
+                    await client.get(server.url(b"/second"))
+
+                async def judge() -> None:
+                    await reach(is_begun, waiting=2)
+                    may_die.set()
+                    await reach(is_reopened, waiting=2)
+                    may_answer.set()
+
+                await client.get(server.url())
+                await colour.gather(replayed, first, second, judge)
+
+    colour.run(main)
+    assert served == [b"/first", b"/replayed", b"/second"]
 
 
 @row("POOL-05")

@@ -239,6 +239,27 @@ def test_who_stood_aside_for_a_waiter_that_was_served_gets_its_turn() -> None:
     assert fourth.place is not None
 
 
+def test_who_had_a_place_before_waits_before_those_who_came_later() -> None:
+    ledger: Ledger[str] = Ledger(Limits(max_connections=1), may_share=lambda route: True)
+    refused, served, first, second = (Ticket[str]() for _ in range(4))
+    ledger.request(refused, "a", "a", 0.0)
+    ledger.request(served, "a", "a", 0.0)
+    assert refused.place is not None
+    ledger.opened(refused.place, "connection", capacity=2, now=0.0)
+    assert served.place is refused.place
+    for ticket in (first, second):
+        assert not ledger.request(ticket, "a", "a", 0.0)
+    ledger.retire(served.place, 0.0)
+    ledger.abandon(refused, 0.0)
+    assert not ledger.request_again(refused, "a", "a", 0.0)
+    # The first in line opens the next connection, and shares it.
+    ledger.release(served, 0.0)
+    assert first.place is not None
+    ledger.opened(first.place, "another", capacity=2, now=0.0)
+    assert refused.place is first.place
+    assert second.place is None
+
+
 def test_the_work_does_not_grow_with_the_waiters() -> None:
     """Connections that serve once, with few and with many in line: the same number of steps each time."""
     few, many = steps_of_closing(100), steps_of_closing(5_000)

@@ -90,6 +90,13 @@ class Ledger(Generic[C]):
         self._dirty = False
         return not ticket.is_waiting
 
+    def request_again(self, ticket: Ticket[C], key: object, route: object, now: float) -> bool:
+        """The same for a request whose place was of no use: it waits before those who came later."""
+        is_granted = self.request(ticket, key, route, now)
+        if not is_granted:
+            ticket.origin.waiters.move_to_end(ticket, last=False)
+        return is_granted
+
     def request_new(self, ticket: Ticket[C], key: object, route: object, now: float) -> bool:
         """The same for a ticket whose kept connection was dead: it dials where it would get another kept one.
 
@@ -100,7 +107,7 @@ class Ledger(Generic[C]):
         place = None if origin is None else next(reversed(origin.available), None)
         if origin is None or place is None or place.capacity > 1:
             self._dirty = False
-            return self.request(ticket, key, route, now)
+            return self.request_again(ticket, key, route, now)
         if not self._may_dial(origin) or len(self.places) >= self._max_connections:
             self._evict(place)
         self._start_dial(origin, ticket, now)

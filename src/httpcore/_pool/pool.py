@@ -41,6 +41,9 @@ MAX_REPLAYS = 2
 BRIEF = 0.0001
 """Seconds of idleness from which on the kernel is asked whether a busy loop missed something."""
 
+Ask = Callable[[Ticket[Connection], object, object, float], bool]
+"""One of the ledger's ways of asking it for a place."""
+
 
 class Claim(Ticket[Connection]):
     """A ticket that a request holds, and an exchange after it: each of its verbs ends it, once."""
@@ -136,11 +139,12 @@ class Pool:
         """Serve one request, and fill in the answer: its body holds the connection from here on."""
         replays = 0
         has_met_dead = False
+        ask: Ask | None = None
         while True:
             claim = Claim(self)
             was_reused = True
             try:
-                connection = self._try_connect(claim, request.route, is_again=has_met_dead)
+                connection = self._try_connect(claim, request.route, ask)
                 if connection is None:
                     was_reused = False
                     request.check(may_be_http2=self._may_share(request.route))
@@ -153,6 +157,7 @@ class Pool:
                 claim.forget()
                 if claim.fate is Fate.UNBEGUN and was_reused:
                     # No attempt: it was ended, or filled, for others between our getting and our using it.
+                    ask = ask or self.ledger.request_again
                     continue
                 is_dead = claim.fate in (Fate.UNANSWERED, Fate.UNSENT)
                 if replays >= MAX_REPLAYS or (is_dead and (has_met_dead or not was_reused)):
@@ -160,6 +165,8 @@ class Pool:
                 if not self._may_replay(request, claim.fate):
                     await self._give_up(request, exc)
                 has_met_dead = has_met_dead or is_dead
+                # After a kept connection that had died, no other kept one is trusted.
+                ask = self.ledger.request_new if has_met_dead else self.ledger.request_again
             except BaseException as exc:
                 claim.forget()
                 await self._give_up(request, exc)
@@ -192,19 +199,19 @@ class Pool:
             # An error's traceback that led back to the error would keep all it knows for the collector.
             del exc
 
-    def _try_connect(self, claim: Claim, route: Route, *, is_again: bool = False) -> Connection | None:
+    def _try_connect(self, claim: Claim, route: Route, ask: Ask | None = None) -> Connection | None:
         """Ask for a place; return its connection if that is open and good, as it is for most requests.
 
         `None`: the claim has its place, or its position in the queue, and `_connect` goes on from there.
-        `is_again`: after a kept connection that had died, so that no other kept one is trusted.
+        Whoever had a place before says how to `ask`.
         """
         # Threads have no loop that might have changed.
         if self._loop is not None or self._backend is None:
             self._enter_loop()
         now = monotonic()
         ledger = self.ledger
-        if is_again:
-            is_granted = self._locked(ledger.request_new, claim, route.key, route, now)
+        if ask is not None:
+            is_granted = self._locked(ask, claim, route.key, route, now)
         else:
             with self._lock: is_granted = ledger.request(claim, route.key, route, now)  # fmt: skip  # noqa: E701
         if self._mail or ledger.doomed:
@@ -248,7 +255,7 @@ class Pool:
             # What still runs on it may end; with the last exchange it is closed.
             self.post(self.ledger.retire, place)
             self.post(self.ledger.abandon, claim)
-            connection = self._try_connect(claim, route)
+            connection = self._try_connect(claim, route, self.ledger.request_again)
             if connection is not None:
                 return connection
 
