@@ -1,9 +1,9 @@
 """The one driver of the sync interface.
 
 Everything that waits is written once, as `async def`. The sync interface runs the same coroutines with a
-backend whose awaits block the thread and never suspend: then one step runs a coroutine to its end. One which
-suspends awaited something of an event loop (an async trace hook, an async resolver); it is closed, so that
-its cleanup runs, and the mistake is named.
+backend whose awaits block the thread and never suspend: then one step runs a coroutine to its end. One that
+suspends all the same has awaited what needs an event loop (an async trace hook, an async resolver); it is
+closed, so that its cleanup runs, and the mistake is named.
 
 What a coroutine returns is reported as `StopIteration`, an exception to be made, raised and caught. Where
 nothing is returned there is none, and the same step takes a third of the time (0.2 µs, not 0.65). So requests

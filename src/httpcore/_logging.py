@@ -21,7 +21,7 @@ LATE_PHASES = ("send_request_body", "receive_response_body", "response_closed")
 Hook = Callable[[str, dict[str, object]], object]
 
 log: Callable[[int, str], None] | None = None
-"""Writes a message. It is decided on when the package is imported; `None` costs a request one look at it."""
+"""Writes a message; `None` unless that was asked for when the package was imported. A request looks once."""
 
 
 def set_up_logging() -> None:

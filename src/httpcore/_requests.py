@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 REMEMBERED_ROUTES = 10_000
 """Routes kept so that the next request to the same origin need not be checked again."""
 
-
 REMEMBERED_FIELDS = 1000
-"""Lists of fields kept together with those of a proxy; a list has up to `REMEMBERED_SIZE` bytes."""
+"""Lists of fields that are kept, each merged with those of the proxy."""
 
 REMEMBERED_SIZE = 1024
+"""Bytes up to which a list is kept."""
 
 
 class Router:
@@ -148,7 +148,7 @@ def response_extensions(response: Response) -> dict[str, object]:
 
 
 def origin_url(route: Route) -> str:
-    """How `get_connection_info` names where connections lead; those that forward are all origins' own."""
+    """What `get_connection_info` calls where connections lead: an origin, or a proxy that forwards."""
     if route.hop is not None and route.is_forwarded:
         hop = route.hop
         return f"{hop.scheme.decode('ascii')}://{authority(hop.scheme, hop.host.encode(), hop.port).decode()}"

@@ -12,7 +12,7 @@ from ._types import URL
 DEFAULT_PORTS = {b"http": 80, b"https": 443}
 
 is_misleading = re.compile(rb"[/?#@\\]").search
-"""Whether a host holds what would end it, or begin it anew, where a URL is read (RFC 3986 §3.2)."""
+"""Whether a host holds a character that would end it, or begin another, in a URL (RFC 3986 §3.2)."""
 
 
 def check_parts(url: URL) -> URL:

@@ -5,8 +5,8 @@ pauses the loop's reading when too much lies unread. Writing goes through the tr
 its `pause_writing`. A wait is one future; its deadline is one timer per connection that is left standing
 when a wait ends and looks, when it fires, whether the deadline has moved meanwhile.
 
-Where much arrives at once, the reader does not go round by the loop for each piece: once the loop has filled
-its buffer, some more is taken from the kernel directly, behind what the loop has delivered.
+Where much arrives at once, the reader does not wait for the loop to bring each piece: once the loop has
+filled its buffer, some more is taken from the kernel directly, after what the loop has delivered.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .._types import Buffer
 from .base import RECEIVE_SIZE
 from .sockets import create_look, socket_info
 
-# What `get_running_loop` is made of; outside a loop it is `None`, and no exception is made for that.
+# What `get_running_loop` is built on: outside a loop it returns `None`, which is cheaper than an exception.
 running_loop = asyncio._get_running_loop
 
 BUFFER_SIZE = 128 * 1024

@@ -44,7 +44,7 @@ class Stream(Protocol):
     def listen(self, deadline: float | None) -> Coroutine[object, object, bool]:
         """`wait` until something may be received, for a reader who must not lose it.
 
-        `wait` may receive ahead, and if it is interrupted just then, what it had is gone. That is well where
+        `wait` may receive ahead, and if it is interrupted just then, what it had is gone. That is fine where
         an interrupted exchange ends its connection, and not where others go on with it.
         """
 
@@ -55,7 +55,7 @@ class Stream(Protocol):
         """Have `callback` called whenever something arrives (bytes, end, error), or can be sent again, while
         nobody waits for it. `None` ends it.
 
-        A help that a loop gives: `False` where there is none, and nothing is ever called.
+        Only a loop can do this: where there is none, `False` is returned and nothing is ever called.
         """
 
     def call_soon(self, callback: Callable[[], None], *, foreign: bool = False) -> bool:
@@ -73,8 +73,7 @@ class Stream(Protocol):
     def is_quiet(self) -> bool:
         """Whether nothing is here to be received, not even the end: the cheapest look there is.
 
-        Asked while nobody waits.
-        `False` says only that `try_receive` is worth a call.
+        Asked while nobody waits. `False` says only that `try_receive` is worth a call.
         """
 
     def has_news(self) -> bool:
@@ -137,9 +136,9 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Connecting(Protocol):
-    """What a backend has besides if it makes its connections itself, of sockets or of anything else.
+    """What a backend has besides that makes its connections itself, of sockets or of anything else.
 
-    Then no name is looked up and no socket opened for it; `wait_writable` and `adopt` are not asked for.
+    No name is looked up for it, and no socket opened; `wait_writable` and `adopt` are not asked for.
     """
 
     async def connect(

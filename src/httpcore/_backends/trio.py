@@ -1,8 +1,8 @@
 """trio, on raw non-blocking sockets. What it needs of nurseries, scopes and tasks stays in here.
 
-Theory of operation. Whoever waits to receive, as every exchange does, has no scope for it: that would take as
-long as a quarter of a small request. One alarm for each run knows who waits until when, and wakes who is
-overdue as if the socket were being closed. All other waits are rare, and have scopes.
+Theory of operation. Whoever waits to receive, as every exchange does, has no scope for it, which would cost a
+quarter of a small request. One alarm for each run knows who waits until when, and wakes whoever is overdue as
+if the socket were being closed. All other waits are rare, and have scopes.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class Exchange:
         raise NotImplementedError
 
     def _describe(self, exc: BaseException, *, is_sent: bool) -> None:
-        """Complete an error of ours by what only the exchange knows."""
+        """Add to an error of ours what only the exchange knows."""
         if not self._request.has_callers_failure:
             mark_sent(exc, is_sent)
             name_peer(exc, self._peer)

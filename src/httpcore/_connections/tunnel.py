@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from .._backends.base import Stream
+from .._backends.base import RECEIVE_SIZE, Stream
 from .._exceptions import ConnectTimeout, ProxyError, RemoteProtocolError
 from .._protocols.http11 import CONNECT_LIMITS, Engine, ResponseHead
 from .._protocols.socks5 import SOCKS5Handshake
 from .._types import Headers
 from .routes import Hop, Route
 from .timeouts import Timeouts
-
-RECEIVE_SIZE = 16 * 1024
 
 SHOWN_SIZE = 200
 """Bytes of a proxy's own phrase that an error shows."""

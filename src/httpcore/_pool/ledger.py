@@ -100,7 +100,7 @@ class Ledger(Generic[C]):
     def request_new(self, ticket: Ticket[C], key: object, route: object, now: float) -> bool:
         """The same for a ticket whose kept connection was dead: it dials where it would get another kept one.
 
-        That one makes way if there is no room besides. It may be as dead, and a request is sent again once.
+        That one may be just as dead, and a request is sent again only once. It makes way if there is no room.
         """
         self._begin(now)
         origin = self.origins.get(key)

@@ -37,9 +37,8 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 MAX_REPLAYS = 2
 """Replays of one request in all; a dead reused connection accounts for at most one of them."""
 
-
 BRIEF = 0.0001
-"""Seconds of idleness from which on the kernel is asked whether a busy loop missed something."""
+"""Seconds of idleness after which the kernel is asked whether a busy loop has missed something."""
 
 Ask = Callable[[Ticket[Connection], object, object, float], bool]
 """One of the ledger's ways of asking it for a place."""
@@ -156,7 +155,7 @@ class Pool:
             except (NetworkError, ProtocolError) as exc:
                 claim.forget()
                 if claim.fate is Fate.UNBEGUN and was_reused:
-                    # No attempt: it was ended, or filled, for others between our getting and our using it.
+                    # That was no attempt: it ended, or others filled it, before we came to use it.
                     ask = ask or self.ledger.request_again
                     continue
                 is_dead = claim.fate in (Fate.UNANSWERED, Fate.UNSENT)
@@ -430,7 +429,7 @@ class Pool:
     async def preconnect(self, route: Route, count: int) -> None:
         """Have `count` connections to an origin open, or one that carries as many exchanges.
 
-        Fewer, if there is no room for more: what is held here would never make any.
+        Fewer, if there is no room for more: none would come of waiting, since these are held meanwhile.
         """
         claims = [Claim(self) for _ in range(count)]
         try:

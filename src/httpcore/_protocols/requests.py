@@ -9,7 +9,7 @@ from .._types import Buffer
 from .fields import LONGEST_BODY, is_token, parse_length, quote
 
 CHUNKED = -1
-"""The length of a request body that ends where it says itself: in chunks, or with a stream of frames."""
+"""The length of a request body that says itself where it ends: in chunks, or with a stream of frames."""
 
 
 def check_request_line(method: bytes, target: bytes) -> None:

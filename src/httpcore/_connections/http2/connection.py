@@ -107,7 +107,7 @@ class HTTP2Connection:
         self.lanes: set[Lane] = set()
         self._alarm = Alarm(backend, self.lanes)
         self.sent_count = 0
-        # Some trace heard that SETTINGS are waited for, and no one yet that they came.
+        # Some trace was told that SETTINGS are awaited, and none yet that they came.
         self.owes_settings_event = False
         self._stream = stream
         self._backend = backend
@@ -316,7 +316,7 @@ class HTTP2Connection:
         self._tell([lane])
         is_in_kernel = lane.parker is None and self._turns.reader is lane and not self._stream.nudge()
         if is_in_kernel and not self.lanes:
-            # There only the end of the connection is heard; and nobody else needs it.
+            # In there only the end of the connection is heard, and nobody else needs this one.
             self._part()
 
     def _let_go(self, lane: Lane) -> None:

@@ -4,7 +4,7 @@ What repeats is remembered:
 
 - blocks that leave the dynamic table alone, for as long as nothing else has moved it;
 - blocks that do not look at it, which always mean the same. They may add to it, and then add the same entries
-  each time: so write nginx and haproxy, which have no table of their own;
+  each time: that is how nginx and haproxy write, which keep no table of their own;
 - short Huffman-coded strings.
 """
 
@@ -199,7 +199,7 @@ class Decoder:
         return size, end
 
     def _find(self, index: int) -> Field:
-        """An entry of the dynamic table, which begins behind the static one (RFC 7541 §2.3.3)."""
+        """An entry of the dynamic table, which begins after the static one (RFC 7541 §2.3.3)."""
         if not _STATIC_COUNT < index <= _STATIC_COUNT + len(self._entries):
             raise HPACKError(f"Neither table has an entry {index}.")
         return self._entries[index - _STATIC_COUNT - 1]

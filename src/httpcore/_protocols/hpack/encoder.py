@@ -45,7 +45,7 @@ _SECRET = _encode_names(b"authorization proxy-authorization set-cookie cookie", 
 """Names of what must not be guessed by looking at how well it compresses (RFC 7541 §7.1.3), encoded."""
 
 _SHORT_COOKIE = 20
-"""Bytes from which a cookie cannot be guessed."""
+"""Bytes below which a cookie might be guessed."""
 
 
 class Encoder:
@@ -111,7 +111,7 @@ class Encoder:
         return b"".join(pieces)
 
     def _encode_between_secrets(self, repeated: tuple[Field, ...]) -> bytes:
-        """What stands before, between and behind credentials is remembered, without them."""
+        """What stands before, between and after credentials is remembered, without them."""
         pieces: list[bytes] = []
         start = 0
         for at, field in enumerate(repeated):

@@ -67,7 +67,7 @@ class _Tables:
         prefixes = {(bits, code >> (length - bits)) for length, code in codes for bits in range(length)}
         states = {prefix: state for state, prefix in enumerate(sorted(prefixes))}
         self.failed = len(states)
-        """The state behind EOS; nothing leads out of it."""
+        """The state after EOS; nothing leads out of it."""
         self.endings = frozenset(states[length, (1 << length) - 1] for length in range(8))
         """The states that may end a string: in seven bits of EOS at most."""
         two_bits = _take_twice(*_take_a_bit(codes, states), bits=1, count=self.failed + 1)

@@ -19,7 +19,7 @@ def read_integer(block: bytes, at: int, prefix: int) -> tuple[int, int]:
 
 
 def encode_integer(value: int, prefix: int, pattern: int) -> bytes:
-    """`value`, behind the bits of `pattern` that stand before the prefix."""
+    """`value`, after the bits of `pattern` that stand before the prefix."""
     if value < prefix:
         return bytes((pattern | value,))
     octets = bytearray((pattern | prefix,))

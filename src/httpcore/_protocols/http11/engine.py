@@ -14,7 +14,7 @@ Where the standard leaves a choice (see `sections`, `bodies` and `responses` for
 - anything before the status line is an error, an empty line too: no server sends one today (§2.2);
 - a body's length is not looked at where there can be no body: HEAD, 1xx, 204, 304 (§6.3, rule 1);
 - Content-Length together with Transfer-Encoding: chunked wins, and the connection ends there (§6.1);
-- bytes behind a complete response stay unread, and the connection ends there (§9.2).
+- bytes after a complete response stay unread, and the connection ends there (§9.2).
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ JOIN_SIZE = 16 * 1024
 REST_SIZE = 64
 """Bytes up to which an unread rest (half a chunk-size line, mostly) is copied in front of what follows, to be
 one `bytes` object with it; a longer one grows in place."""
-
 
 _FINISHED = -2
 """Stands for the bytes that are still to be framed once there can be no more of them."""
@@ -445,6 +444,12 @@ class Engine:
             return None
         return rest
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether this is no longer HTTP: after 101, and after a 2xx to CONNECT. `next_data` then gives what
+        comes until the end of the stream."""
+        return self._stage is Stage.RAW
+
     def take_rest(self) -> bytes:
         """Everything that was received and not read: the first bytes of the protocol that comes next."""
         rest = bytes(self._data[self._at :])
@@ -470,14 +475,6 @@ class Engine:
         if self._stage is Stage.FAILED:
             raise RemoteProtocolError(self._failure)
         raise RuntimeError(f"There is no {what} to be read: {self._stage.value}.")
-
-    # What the connection asks.
-
-    @property
-    def is_raw(self) -> bool:
-        """Whether this is no longer HTTP: after 101, and after a 2xx to CONNECT. `next_data` then gives what
-        comes until the end of the stream."""
-        return self._stage is Stage.RAW
 
 
 def _describe_stranger(start: bytes) -> str:

@@ -4,7 +4,7 @@ Nothing is added and nothing is changed: names keep their case, fields their ord
 the blanks around them, which any receiver drops (RFC 9110 §5.5).
 
 The same client sends the same fields again and again, and checking them is most of the work; so the encoded
-fields are remembered, as far as they are short and speak of no credentials.
+fields are remembered, if they are short and hold no credentials.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class RequestFields:
 
     def __init__(self, block: bytes, *, length: int | None, expects_continue: bool, asks_close: bool) -> None:
         self.block = block
-        """Everything behind the request line, the empty line included."""
+        """Everything after the request line, the empty line included."""
         self.length = length or 0
         """Bytes of the body, or `CHUNKED`."""
         self.has_framing = length is not None

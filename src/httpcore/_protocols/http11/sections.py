@@ -32,7 +32,7 @@ class SectionScanner:
         """Bytes of an incomplete section in which there is no end."""
 
     def find_end(self, data: bytes | bytearray, at: int) -> int:
-        """The offset behind the section that begins at `at`; -1 while its end is not here."""
+        """The offset past the section that begins at `at`; -1 while its end is not here."""
         limit = self._limits.field_size
         line_at = at + self._line_at
         searched = at + self.searched

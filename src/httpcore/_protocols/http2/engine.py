@@ -191,7 +191,7 @@ class Engine:
         """Queue the head of a request, which `ends` with it if it has no body. RFC 9113 §8.3.1.
 
         Raises `LocalProtocolError`, and then nothing has changed. `target` has no part in a CONNECT, §8.5.
-        Who wants to know more of a `stream` than we do brings one of a class of its own.
+        Whoever wants to know more of a `stream` than we do brings one of a class of its own.
         """
         method = request.method
         check_request_line(method, target)
@@ -230,8 +230,8 @@ class Engine:
     def send_data(self, stream: Stream, data: Buffer, *, ends: bool = False) -> int:
         """Queue as much of the request's body as may be sent; return how much that is.
 
-        If it is not all there will be news when more may be. The request `ends` with the last byte of `data`.
-        Of a stream that is no longer open nothing is taken. RFC 9113 §6.1, §6.9.
+        If that is not all, there will be news when more may be. The request `ends` with the last byte of
+        `data`. Nothing is taken for a stream that is no longer open. RFC 9113 §6.1, §6.9.
         """
         if stream.is_sent:
             raise RuntimeError("The request has ended.")
@@ -247,7 +247,7 @@ class Engine:
             self._send_window -= taken
             self._queue_data(stream_id, data, taken, ends=ends and taken == size)
             if self._blocked:
-                # Who has had something stands behind those who have not.
+                # Whoever has had some goes to the end of the line.
                 self._blocked.pop(stream_id, None)
         elif size:
             taken = 0

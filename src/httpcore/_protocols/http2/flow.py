@@ -8,7 +8,7 @@ while they are taken, since a window must hold what is under way for one round t
 from __future__ import annotations
 
 STREAM_WINDOW = 2**20
-"""Bytes that a stream may send before any was taken. 1 MiB in one round trip of 50 ms is 20 MiB/s."""
+"""Bytes that a stream may send before any of them is taken. 1 MiB in one round trip of 50 ms is 20 MiB/s."""
 
 LARGEST_STREAM_WINDOW = 16 * 2**20
 """Bytes up to which a stream's window grows while it is read."""

@@ -1,7 +1,7 @@
 """Request heads: what goes out, and what it says about the body that follows (RFC 9113 §8.2, §8.3).
 
-The same client sends the same fields again and again; so the checked and converted ones are remembered, as
-far as they are short and speak of no credentials.
+The same client sends the same fields again and again; so the checked and converted ones are remembered, if
+they are short and hold no credentials.
 """
 
 from __future__ import annotations

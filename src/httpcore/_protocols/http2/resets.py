@@ -20,7 +20,7 @@ class Resets:
     def __init__(self, limits: Limits, patience: Patience) -> None:
         self._count = limits.remembered_reset_count
         self._patience = patience
-        # How many bytes of DATA may still come; complemented if it was the peer who has reset the stream.
+        # How many bytes of DATA may still come; complemented if it was the peer who reset the stream.
         self._expected: dict[int, int] = {}
         self._last_forgotten_id = 0
 
