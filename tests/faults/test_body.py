@@ -158,10 +158,9 @@ def test_closed_early(colour: Colour) -> None:
                 response = await client.send(server.url())
                 await response.close()
                 await response.close()
-                with pytest.raises(RuntimeError) if not rest_is_here else _nothing():
-                    await response.read()
-                with pytest.raises(RuntimeError):
-                    await response.read()
+                for _ in range(2):
+                    with pytest.raises(RuntimeError):
+                        await response.read()
                 assert await client.get(server.url(b"/next")) == b"/next"
                 assert server.accepted == connections
                 assert await client.states() == ["HTTP/1.1, IDLE"]
@@ -196,14 +195,6 @@ def test_closed_beside_a_read(colour: Colour) -> None:
                 assert await client.get(server.url(b"/next"), pool=1.0) == b"/next"
 
     colour.run(main)
-
-
-class _nothing:  # noqa: N801
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
 
 @row("H1B-19", "POOL-16")

@@ -81,8 +81,11 @@ class Exchange:
             return self._after_the_end()
         if self._is_awaited:
             raise RuntimeError("The response's body is being read already, by another task or thread.")
-        self._is_awaited = True
         try:
+            self._is_awaited = True
+            if self._stage is not OPEN:
+                # Closed by another thread in this very moment.
+                return self._after_the_end()
             data = await self._receive()
         except BaseException as exc:
             self.fail(exc)

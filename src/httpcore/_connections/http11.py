@@ -13,6 +13,7 @@ cancellation, a response closed early) closes the stream first and gives up the 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from threading import Lock
 from time import monotonic
 
 from .._backends.base import RECEIVE_SIZE, Stream, say_goodbye
@@ -86,8 +87,10 @@ class HTTP11Exchange(Exchange):
     """One request and its response; once the head is here, the response's body."""
 
     __slots__ = (
+        "_closing",
         "_connection",
         "_engine",
+        "_is_finishing",
         "_is_plain",
         "_is_sent",
         "_last_size",
@@ -104,7 +107,7 @@ class HTTP11Exchange(Exchange):
         self._claim = claim
         self._peer = connection.peer
         self._served = 0
-        self._is_awaited = False
+        self._is_awaited = self._is_finishing = False
         self._connection = connection
         self._stream = connection.stream
         self._engine = connection.engine
@@ -115,6 +118,8 @@ class HTTP11Exchange(Exchange):
         self._is_plain = False
         self._last_size = 0
         self._trailers: Headers | None = None
+        # Taken by the first one to close, for ever.
+        self._closing = Lock()
         connection.is_busy = True
         # Last: what is not made to its end has touched nothing, and is not open.
         self._stage = OPEN
@@ -337,12 +342,16 @@ class HTTP11Exchange(Exchange):
     def try_receive(self) -> bytes | None:
         if self._stage is not OPEN:
             return b"" if self._stage is COMPLETE else self._after_the_end()
-        if not self._is_plain or self._served >= FAIRNESS:
+        if self._is_awaited or not self._is_plain or self._served >= FAIRNESS:
             return None
         engine = self._engine
         try:
+            self._is_awaited = True
+            if self._stage is not OPEN:
+                # Closed by another thread in this very moment.
+                return self._after_the_end()
             data = engine.next_data()
-            if data is None and self._last_size == RECEIVE_SIZE and not self._is_awaited and self._take():
+            if data is None and self._last_size == RECEIVE_SIZE and self._take():
                 data = engine.next_data()
             if data is not None:
                 self._served += 1
@@ -350,7 +359,11 @@ class HTTP11Exchange(Exchange):
                     self._finish()
         except BaseException as exc:
             self.fail(exc)
+            # Also where another thread has closed it meanwhile, so that there is nothing left to fail.
+            self._describe(exc, is_sent=True)
             raise
+        finally:
+            self._is_awaited = False
         return data
 
     async def _receive(self) -> bytes:
@@ -401,6 +414,16 @@ class HTTP11Exchange(Exchange):
 
     def _finish(self) -> None:
         """Both halves are complete."""
+        self._is_finishing = True
+        if self._stage is OPEN:
+            self._release()
+            # Last: an exchange that is interrupted before it let go of its claim is open, and will fail.
+            self._stage = COMPLETE
+        else:
+            # Another thread has closed the response, and left the rest to us.
+            self._drop()
+
+    def _release(self) -> None:
         connection = self._connection
         engine = self._engine
         if engine.trailers:
@@ -413,8 +436,6 @@ class HTTP11Exchange(Exchange):
         else:
             connection.close()
             self._claim.discard()
-        # Last: an exchange that is interrupted before it let go of its claim is still open, and will fail.
-        self._stage = COMPLETE
 
     def fail(self, exc: BaseException) -> None:
         """Nothing more can come of it: close the stream first, then give up the claim."""
@@ -439,16 +460,22 @@ class HTTP11Exchange(Exchange):
 
     async def close(self) -> None:
         """End the exchange where it is; a small rest of the body that is here already is thrown away."""
-        if self._stage is not OPEN:
+        if self._stage is not OPEN or not self._closing.acquire(blocking=False):
             return
         try:
-            if self._drain():
-                self._finish()
+            # Another task or thread may be reading. It says that it is, or that it came to the end, before it
+            # looks at the stage, and here the stage is set before either is looked at: one of the two sees
+            # the other. So nothing is read twice, and no connection closed that may serve others already.
+            self._stage = Stage.CLOSED
+            if self._is_finishing:
+                return
+            if not self._is_awaited and self._drain():
+                self._release()
             else:
                 self._drop()
-                self._stage = Stage.CLOSED
         except BaseException as exc:
             # Interrupted: who closed it will not come again.
+            self._stage = OPEN
             self.fail(exc)
             raise
         await self._after_completion()

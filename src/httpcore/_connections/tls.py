@@ -2,11 +2,16 @@
 
 What the engine produces, also while reading (session tickets, KeyUpdate answers, alerts), leaves through its
 one out-queue in order. Every verb first sends what is queued, so whoever drives either direction drives both.
+
+OpenSSL breaks, memory and all, when two threads are in one connection at once. The verbs are called by one at
+a time; `close` may come from any, and leaves the engine alone while another is in it. Each says what it is
+about before it looks for the other.
 """
 
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Callable, Coroutine
 
 from .._backends.base import RECEIVE_SIZE, Stream, say_goodbye
@@ -18,7 +23,7 @@ from .._types import Buffer
 class TLSStream:
     """A stream over another stream, so TLS in TLS is this class twice."""
 
-    __slots__ = ("_engine", "_inner", "_is_aborted", "_keep_session", "_peer")
+    __slots__ = ("_engine", "_farewell", "_inner", "_is_aborted", "_is_in_use", "_keep_session", "_peer")
 
     def __init__(
         self,
@@ -32,6 +37,9 @@ class TLSStream:
         self._engine = engine
         self._peer = peer
         self._is_aborted = False
+        # Whether a verb is in the engine; and what the first one to close gets hold of, for ever.
+        self._is_in_use = False
+        self._farewell = threading.Lock()
         # TLS 1.3 sends its tickets after the handshake: the session is kept with the first bytes read.
         self._keep_session: Callable[[ssl.SSLSession | None], None] | None = keep_session
 
@@ -58,31 +66,41 @@ class TLSStream:
         return True
 
     def try_send(self, data: Buffer) -> int:
-        if self._engine.has_output and not self._flush():
-            return 0
         try:
+            self._is_in_use = True
+            if self._is_aborted:
+                raise WriteError("The connection was closed while it was being written to.")
+            if self._engine.has_output and not self._flush():
+                return 0
             taken = self._engine.write(data)
+            self._flush()
         except ssl.SSLError as exc:
             raise WriteError(f"Sending to {self._peer} failed: {exc}") from exc
-        self._flush()
+        finally:
+            self._is_in_use = False
         return taken
 
     def try_receive(self, limit: int) -> bytes | None:
         engine = self._engine
         try:
+            self._is_in_use = True
+            if self._is_aborted:
+                raise ReadError("The connection was closed while it was being read.")
             while (data := engine.read(limit)) is None:
                 ciphertext = self._inner.try_receive(RECEIVE_SIZE)
                 if ciphertext is None:
                     break
                 engine.feed(ciphertext)
+            if engine.has_output:
+                self._flush_quietly()
+            if data and self._keep_session is not None:
+                self._keep_session(engine.ssl_object.session)
+                self._keep_session = None
         except ssl.SSLError as exc:
             self._flush_quietly()
             raise ReadError(f"Reading from {self._peer} failed: {exc}") from exc
-        if engine.has_output:
-            self._flush_quietly()
-        if data and self._keep_session is not None:
-            self._keep_session(engine.ssl_object.session)
-            self._keep_session = None
+        finally:
+            self._is_in_use = False
         return data
 
     def wait(self, readable: bool, writable: bool, deadline: float | None) -> Coroutine[object, object, bool]:
@@ -101,16 +119,15 @@ class TLSStream:
 
     def close(self) -> None:
         """Say `close_notify` in one attempt that does not wait, then have the stream beneath close."""
-        if self._is_aborted:
-            return
         try:
             self._is_aborted = True
-            self._engine.close_notify()
-            self._flush_quietly()
+            if not self._is_in_use and self._farewell.acquire(blocking=False):
+                self._engine.close_notify()
+                self._flush_quietly()
             # In a tunnel it is TLS as well, and has a goodbye of its own to say.
             say_goodbye(self._inner)
         except BaseException:
-            # Interrupted, and who closes again finds nothing left to do.
+            # Interrupted, and perhaps nobody closes again.
             self._inner.abort()
             raise
 

@@ -77,8 +77,9 @@ class Claim(Ticket[Connection]):
 
     def discard(self, *, foreign: bool = False) -> None:
         if not self._is_ended:
-            if self.place is not None:
-                self._pool.post(self._pool.ledger.remove, self.place)
+            place = self.place
+            if place is not None:
+                self._pool.post(self._pool.ledger.remove, place)
             self._pool.post(self._pool.ledger.abandon, self, foreign=foreign)
             self._is_ended = True
 
