@@ -146,6 +146,28 @@ class TestDefaultContext:
         contexts._default = None
         gc.collect()
 
+    @pytest.mark.parametrize("what", ["log", "store"])
+    def test_a_file_that_cannot_be_used(
+        self, what: str, colour: Colour, empty_store: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "unusable"
+        if what == "log":
+            path.mkdir()
+            monkeypatch.setenv("SSLKEYLOGFILE", str(path))
+        else:
+            path.write_text("no certificate")
+            monkeypatch.setattr(contexts, "KNOWN_STORES", (str(path),))
+
+        async def main() -> None:
+            with Server(serve, context=server_context()) as server:
+                async with colour.client() as client:
+                    with pytest.raises(httpcore.ConnectError, match="context cannot be made") as caught:
+                        await client.send(server.url())
+                    assert caught.value.request_sent is False
+                    assert client.pool.statistics()["connections"] == 0
+
+        colour.run(main)
+
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_client_certificate(colour: Colour, version: ssl.TLSVersion) -> None:

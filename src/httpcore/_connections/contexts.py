@@ -45,7 +45,11 @@ def default_context() -> ssl.SSLContext:
     global _default
     with _lock:
         if _default is None:
-            _default = build_context()
+            try:
+                _default = build_context()
+            except OSError as exc:
+                # SSLKEYLOGFILE or a store names what cannot be opened, or read.
+                raise ConnectError(f"The default TLS context cannot be made: {exc}.") from exc
         return _default
 
 
