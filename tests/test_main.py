@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+import signal
 import ssl
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 import trustme
 
+from httpcore import _waterfall
 from httpcore.__main__ import main
+from httpcore._waterfall import Waterfall
 
 from .peers.certificates import CA
 from .peers.http2 import h2_context, http2
 from .peers.http2 import serve as serve_http2
-from .peers.scripted import Peer, Server, serve
+from .peers.scripted import Peer, Server, respond, serve
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -95,7 +103,7 @@ def test_http2_alone_on_plain_http(capfd: pytest.CaptureFixture[str]) -> None:
         (["ftp://h/"], "Unsupported URL protocol"),
         (["http://127.0.0.1:1/"], "refused"),
         (["-H", "nothing", "http://127.0.0.1:1/"], "no colon"),
-        (["--cacert", "/nowhere", "https://127.0.0.1:1/"], "No such file"),
+        (["--cacert", "/nowhere", "https://127.0.0.1:1/"], "'/nowhere': [Errno 2] No such file"),
     ],
 )
 def test_each_error_is_one_line(
@@ -106,6 +114,48 @@ def test_each_error_is_one_line(
     assert out == ""
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_a_body_of_any_bytes() -> None:
+    with Server(serve) as server:
+        assert main(["-d", os.fsdecode(b"\xff\xfe\xe9"), f"http://127.0.0.1:{server.port}/"]) == 0
+    assert server.peers[0].received.endswith(b"Content-Length: 3\r\n\r\n\xff\xfe\xe9")
+
+
+def test_nobody_reads_stdout(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    class Pipe(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    script = respond(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n1")
+    with Server(script) as server, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", io.TextIOWrapper(Pipe()))
+        assert main([f"http://127.0.0.1:{server.port}/"]) == 1
+    assert capfd.readouterr().err == "httpcore: [Errno 32] Broken pipe\n"
+
+
+def test_an_interrupt_ends_it_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+    def script(peer: Peer) -> None:
+        peer.recv_head()
+        signal.pthread_kill(main_thread, signal.SIGINT)
+        peer.server.hold()
+
+    main_thread = threading.get_ident()
+    with Server(script) as server:
+        assert main([f"http://127.0.0.1:{server.port}/"]) == 130
+    assert capfd.readouterr().err == ""
+
+
+def test_a_waterfall_begins_with_its_first_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([100.0, 100.0, 103.0, 103.0, 104.0])
+    drawn = Waterfall()
+    monkeypatch.setattr(_waterfall, "monotonic", lambda: next(times))
+    for phase in ("connection.connect_tcp", "http11.receive_response_headers"):
+        drawn(f"{phase}.started", {})
+        drawn(f"{phase}.complete", {})
+    connect, waiting = str(drawn).splitlines()
+    assert connect == f"  connect   {'█' * 30}{' ' * 10}  3000.00 ms"
+    assert waiting == f"  waiting   {' ' * 30}{'█' * 10}  1000.00 ms"
 
 
 def test_junk_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -37,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ERRORS as exc:
         print(f"httpcore: {exc}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        # As a shell counts the signal.
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     url = split_url(options.url)
-    body = None if options.data is None else options.data.encode()
+    body = None if options.data is None else os.fsencode(options.data)
     method = (options.method or ("GET" if body is None else "POST")).encode()
     headers = request_headers(url, options.headers, body)
     waterfall = Waterfall()
@@ -70,10 +74,12 @@ def _run(options: argparse.Namespace) -> int:
         )
         if options.verbose:
             _show(f"< {ext['http_version']} {status} {ext.get('reason', '')}".rstrip(), fields, "<")
-        for chunk in content:
-            sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
-        content.close()
+        try:
+            for chunk in content:
+                sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        finally:
+            content.close()
     if options.verbose:
         print(waterfall, file=sys.stderr)
     return 0
@@ -85,7 +91,10 @@ def _pool(options: argparse.Namespace) -> httpcore.SyncConnectionPool:
     if options.cacert:
         import ssl
 
-        context = ssl.create_default_context(cafile=options.cacert)
+        try:
+            context = ssl.create_default_context(cafile=options.cacert)
+        except OSError as exc:
+            raise ValueError(f"No certificates can be read from {options.cacert!r}: {exc}") from exc
     if options.proxy:
         proxy = urlsplit(options.proxy)
         auth = None if proxy.username is None else (unquote(proxy.username), unquote(proxy.password or ""))

@@ -35,12 +35,15 @@ class Waterfall:
     """A trace hook; print it when the exchange is over."""
 
     def __init__(self) -> None:
-        self._begin = monotonic()
+        # That of the first phase: what was done before is none of the exchange's time.
+        self._begin: float | None = None
         self._spans: dict[str, tuple[float, float]] = {}
         self.is_new_connection = False
 
     def __call__(self, name: str, info: dict[str, object]) -> None:
         phase = name.rpartition(".")[0]
+        if self._begin is None:
+            self._begin = monotonic()
         now = monotonic() - self._begin
         if phase in ("connection.connect_tcp", "connection.connect_unix_socket", "socks.connect_tcp"):
             self.is_new_connection = True
