@@ -299,10 +299,8 @@ async def _wait_any(
 ) -> bool:
     """Wait until one of the sockets is ready in its direction; `False` when `deadline` passed first.
 
-    The children begin in the next turn, and then ask whether that is still wanted.
-
-    The children only wait for one socket each and end one another; none of them raises, not even that it was
-    cancelled. The parent does so itself, since a nursery would wrap it in a group.
+    Each child waits for one socket, if that is still wanted in the next turn, when it begins; they end one
+    another. None of them raises, not even that it was cancelled: the parent does, without a group round it.
     """
     found: list[socket.socket] = [] if ready is None else ready
     closed: list[trio.ClosedResourceError] = []
@@ -326,13 +324,17 @@ async def _wait_any(
                 for sock in writable:
                     nursery.start_soon(watch, trio.lowlevel.wait_writable, sock)
     except BaseException as exc:
-        # KeyboardInterrupt, in a group; what else that may hold are the cancellations that it led to.
         group: tuple[BaseException, ...] = getattr(exc, "exceptions", ())
         if not group:
             raise
-        raise next((each for each in group if not isinstance(each, trio.Cancelled)), group[0]) from None
+        raise _find_cause(group) from None
     await trio.lowlevel.checkpoint_if_cancelled()
     return bool(found or closed)
+
+
+def _find_cause(group: tuple[BaseException, ...]) -> BaseException:
+    """KeyboardInterrupt comes in a group; what else that may hold are the cancellations that it led to."""
+    return next((each for each in group if not isinstance(each, trio.Cancelled)), group[0])
 
 
 def _or_never(deadline: float | None) -> float:

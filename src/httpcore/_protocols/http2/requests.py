@@ -88,6 +88,26 @@ def _convert(
     """The fields, and whether one of them may carry credentials."""
     if not is_token(method):
         raise LocalProtocolError(f"The request method {quote(method)} is not a token.")
+    kept, special, is_secret = _sort(headers)
+    # RFC 9113 §8.2.2: what concerns the connection is ours to say.
+    options = list_elements(b",".join(special[b"connection"]))
+    if options:
+        kept = [field for field in kept if field[0] not in options]
+    if b"trailers" in list_elements(b",".join(special[b"te"])):
+        kept.append((b"te", b"trailers"))
+    length = decide_length(special[b"content-length"], special[b"transfer-encoding"])
+    authority = _decide_authority(special[b"host"], authority)
+    fields = RequestFields(
+        method,
+        (*_pseudo_fields(method, scheme, authority), *kept),
+        content_length=None if length == CHUNKED else length,
+        expects_continue=b"100-continue" in list_elements(b",".join(special[b"expect"])),
+    )
+    return fields, is_secret
+
+
+def _sort(headers: tuple[Field, ...]) -> tuple[list[Field], dict[bytes, list[bytes]], bool]:
+    """What may be sent, the values of the special ones, and whether one may carry credentials."""
     is_secret = False
     kept: list[Field] = []
     special: dict[bytes, list[bytes]] = {name: [] for name in _SPECIAL}
@@ -109,21 +129,7 @@ def _convert(
                 kept.append((known.lowered, value))
     except (TypeError, ValueError):
         raise no_fields(headers) from None
-    # RFC 9113 §8.2.2: what concerns the connection is ours to say.
-    options = list_elements(b",".join(special[b"connection"]))
-    if options:
-        kept = [field for field in kept if field[0] not in options]
-    if b"trailers" in list_elements(b",".join(special[b"te"])):
-        kept.append((b"te", b"trailers"))
-    length = decide_length(special[b"content-length"], special[b"transfer-encoding"])
-    authority = _decide_authority(special[b"host"], authority)
-    fields = RequestFields(
-        method,
-        (*_pseudo_fields(method, scheme, authority), *kept),
-        content_length=None if length == CHUNKED else length,
-        expects_continue=b"100-continue" in list_elements(b",".join(special[b"expect"])),
-    )
-    return fields, is_secret
+    return kept, special, is_secret
 
 
 _SPECIAL = (b"host", b"connection", b"te", b"content-length", b"transfer-encoding", b"expect")
