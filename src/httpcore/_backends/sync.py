@@ -147,7 +147,7 @@ class SyncStream:
             return True
         milliseconds = -1
         if deadline is not None:
-            milliseconds = min(max(0, ceil((deadline - monotonic()) * 1000)), 2**31 - 1)
+            milliseconds = min(max(0, ceil((deadline - monotonic()) * 1000)), _LONGEST)
         try:
             self._is_receiving = True
             return self._is_aborted or bool(self._look(milliseconds))

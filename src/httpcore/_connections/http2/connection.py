@@ -17,6 +17,9 @@ at the post again. A finaliser may come from another thread than the loop's, so 
 Invariants: the engine's table of streams and the kernel's bytes are only touched under the lock; there is one
 reader at most, and if an exchange waits where nothing is pushed, there is one. A connection does not refer to
 its exchanges, only to their lanes, so that an abandoned response is found by the collector.
+
+The file is long because it is all that is done under the one lock, and a class between would be one more call
+for each request. What has a state of its own stands beside it: `lanes`, `turns`, `alarm`, `silence`.
 """
 
 from __future__ import annotations

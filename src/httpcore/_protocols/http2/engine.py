@@ -18,7 +18,8 @@ still come.
 One call is atomic for whoever holds the lock round it. The limits on what the peer makes us queue count what
 it does not let us send: take the output when what was taken before has been sent.
 
-The file is long because whatever can happen to a connection is in it; one stream's share is in `streams`.
+The file is long because any frame may touch any part of a connection. What has a state of its own stands
+beside it: `streams`, `settings`, `resets`, `patience`, `output`.
 """
 
 from __future__ import annotations
