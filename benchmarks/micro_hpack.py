@@ -8,12 +8,11 @@ same thousand blocks with a codec of its own, in order, as on one connection.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable
 
 import hpack
+from micro import Results, compare
 
 from httpcore._protocols.hpack import Decoder, Encoder
 
@@ -133,7 +132,7 @@ def measure_first_decode(*, rounds: int) -> dict[str, float]:
     return best
 
 
-def measure(*, rounds: int) -> dict[str, dict[str, float]]:
+def measure(rounds: int) -> Results:
     """Case -> codec -> best microseconds for one block."""
     results = {"decode, the first block": measure_first_decode(rounds=rounds)}
     for case, (make, codecs) in CASES.items():
@@ -148,20 +147,5 @@ def measure(*, rounds: int) -> dict[str, dict[str, float]]:
     return results
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Time our HPACK beside the hpack package.")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args()
-    results = measure(rounds=options.rounds)
-    if options.json:
-        print(json.dumps(results, indent=2))
-        return
-    print(f"{'microseconds per block':42}{'ours':>10}{'hpack':>10}{'ours / hpack':>14}")
-    for case, best in results.items():
-        ratio = best["ours"] / best["hpack"]
-        print(f"{case:42}{best['ours']:10.2f}{best['hpack']:10.2f}{ratio:14.3f}")
-
-
 if __name__ == "__main__":
-    main()
+    compare("Time our HPACK beside the hpack package.", measure, unit="microseconds per block", rival="hpack")

@@ -9,13 +9,12 @@ its column has no request in it, no limits and no decision about reuse.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable
 
 import h11
 import httptools
+from micro import Results, compare
 
 from httpcore._protocols.http11 import Engine
 
@@ -160,9 +159,9 @@ CASES: dict[str, tuple[Callable[[int], list[Pieces]], int]] = {
 }
 
 
-def measure(*, rounds: int) -> dict[str, dict[str, float]]:
+def measure(rounds: int) -> Results:
     """Case -> parser -> best microseconds for one exchange."""
-    results: dict[str, dict[str, float]] = {}
+    results: Results = {}
     for case, (make, count) in CASES.items():
         best = dict.fromkeys(PARSERS, float("inf"))
         for _ in range(rounds):
@@ -177,24 +176,10 @@ def measure(*, rounds: int) -> dict[str, dict[str, float]]:
     return results
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Time the HTTP/1.1 engine beside h11 and httptools.")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args()
-    results = measure(rounds=options.rounds)
-    if options.json:
-        print(json.dumps(results, indent=2))
-        return
-    print(
-        f"{'microseconds per exchange':32}"
-        + "".join(f"{name:>12}" for name in PARSERS)
-        + f"{'ours / h11':>12}"
-    )
-    for case, best in results.items():
-        columns = "".join(f"{best[name]:12.2f}" for name in PARSERS)
-        print(f"{case:32}{columns}{best['ours'] / best['h11']:12.3f}")
-
-
 if __name__ == "__main__":
-    main()
+    compare(
+        "Time the HTTP/1.1 engine beside h11 and httptools.",
+        measure,
+        unit="microseconds per exchange",
+        rival="h11",
+    )

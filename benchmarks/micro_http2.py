@@ -3,15 +3,13 @@
     python benchmarks/micro_http2.py [--rounds 15] [--json]
 
 What the server sends was made before the clock starts; each piece of a transfer was just copied, as it is when
-it comes from a socket. Rounds are interleaved, so that a busy machine slows
-all alike, and the best one counts. Both do what a client must: make the request's frames, read the response's,
-return credit. h2 hands out events; we hand out the streams that have news.
+it comes from a socket. Rounds are interleaved, so that a busy machine slows all alike, and the best one counts.
+Both do what a client must: make the request's frames, read the response's, return credit. h2 hands out events;
+we hand out the streams that have news.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import struct
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ import h2.config
 import h2.connection
 import h2.events
 import hpack
+from micro import Results, compare
 
 from httpcore._protocols.http2 import Engine, prepare_fields
 
@@ -227,7 +226,7 @@ def measure_transfer(
     return best
 
 
-def measure(*, rounds: int) -> dict[str, dict[str, float]]:
+def measure(rounds: int) -> Results:
     head = frame(1, 4, 1, hpack.Encoder().encode([(b":status", b"200")]))
     pieces = [frame(0, 0, 1, bytes(FRAME))] * (100 * 2**20 // FRAME)
     download = head + b"".join(pieces) + frame(0, 1, 1)
@@ -244,19 +243,5 @@ def measure(*, rounds: int) -> dict[str, dict[str, float]]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Time the HTTP/2 engine beside h2.")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args()
-    results = measure(rounds=options.rounds)
-    if options.json:
-        print(json.dumps(results, indent=2))
-        return
-    print(f"{'':34}{'ours':>10}{'h2':>10}{'ours / h2':>12}")
-    for case, best in results.items():
-        print(f"{case:34}{best['ours']:10.2f}{best['h2']:10.2f}{best['ours'] / best['h2']:12.3f}")
-
-
 if __name__ == "__main__":
-    main()
+    compare("Time the HTTP/2 engine beside h2.", measure, unit="", rival="h2")

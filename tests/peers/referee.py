@@ -158,8 +158,6 @@ class Referee:
         self.concurrency_limit: int | None = None
         self.list_limit: int | None = None
         self.decoder = Decoder(max_header_list_size=2**24)
-        self.refuses_requests = False
-        """Whether we have sent GOAWAY."""
         self.knows_what_was_sent = True
         """Whether all our SETTINGS and PINGs were noted here: if not, any acknowledgement may be due."""
         self.opened: deque[Stream] = deque()
@@ -215,10 +213,6 @@ class Referee:
         if len(self.streams) > REMEMBERED:
             for key in [key for key in islice(self.streams, 8) if self.streams[key].is_over]:
                 del self.streams[key]
-
-    @property
-    def has_all_acknowledged(self) -> bool:
-        return not self._awaited
 
     def _knows(self, moment: int | None) -> bool:
         """Whether the client has acknowledged something that was sent after `moment`."""

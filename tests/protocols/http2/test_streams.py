@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, SupportsIndex
+from typing import SupportsIndex
 
 import pytest
 
@@ -95,15 +95,6 @@ INPUTS: dict[str, Callable[[Engine, Stream], object]] = {
 }
 
 
-class Result(NamedTuple):
-    """What came of it; `answer` is the code of the RST_STREAM or GOAWAY that was sent."""
-
-    stage: Stage
-    is_sent: bool
-    outcome: str = ""
-    answer: str = ""
-
-
 HEAD, BODY, ENDED, GONE = Stage.HEAD, Stage.BODY, Stage.ENDED, Stage.GONE
 
 PROTOCOL = "RST_STREAM PROTOCOL_ERROR"
@@ -113,7 +104,7 @@ CANCEL = "RST_STREAM CANCEL"
 BROKEN = "GOAWAY PROTOCOL_ERROR"
 DEAD = "GOAWAY STREAM_CLOSED"
 
-# Input -> state -> result. Where the result depends on `is_sent` in no way but carrying it on, "head" stands
+# Input -> state -> stage, what its exchange hears of, and what was answered. Where the result depends on `is_sent` in no way but carrying it on, "head" stands
 # for "head local" too, and so on.
 TABLE: dict[str, dict[str, tuple[Stage, str, str]]] = {
     "interim head": {
