@@ -55,7 +55,7 @@ def build_pool(
     """Build the pool that both interfaces are thin faces of. Opens nothing."""
     # The engine is half of what importing us would take, and many who import us never make a pool.
     from ._backends.auto import resolve_backend
-    from ._connections.open import Connector
+    from ._connections.connector import Connector
     from ._pool.ledger import Limits
     from ._pool.pool import Pool
 

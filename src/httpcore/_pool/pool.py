@@ -19,7 +19,7 @@ from weakref import ref
 
 from .._backends.base import Backend, Parker
 from .._connections.base import UNKNOWN, Answer, Connection, Fate
-from .._connections.open import Connector
+from .._connections.connector import Connector
 from .._connections.requests import Request
 from .._connections.routes import Route
 from .._connections.timeouts import UNLIMITED, Timeouts
