@@ -229,7 +229,7 @@ async def main():
     assert await client.get(named(b"/parent")) == b"/parent"
     pool = client.pool._pool
     connector = pool.connector
-    locks = (pool._lock, connector._addresses._lock, connector._sessions._lock, contexts._lock)
+    locks = (pool._lock, connector._addresses._lock, connector._sessions._lock, contexts._guard.lock)
     assert len(set(map(id, locks))) == 4
     holder = threading.Thread(target=hold, args=locks)
     holder.start()

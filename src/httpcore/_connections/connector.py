@@ -27,7 +27,7 @@ from .base import Connection
 from .http11 import HTTP11Connection
 from .routes import Hop, Route
 from .timeouts import Timeouts
-from .trace import Trace, traced
+from .trace import Info, Trace, traced
 from .tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Attempt:
         await self._reach_hop(hop)
         assert self._stream is not None
         if hop.is_socks:
-            info: dict[str, object] = {"auth": hop.auth is not None}
+            info: Info = {"auth": hop.auth is not None}
             await traced(self._trace, "socks.setup_socks5_connection", info, tunnel.open, self._stream)
         else:
             await tunnel.open(self._stream)
@@ -190,7 +190,7 @@ class Attempt:
         connector = self._connector
         hop = self._route.hop
         name = "socks.connect_tcp" if hop is not None and hop.is_socks else "connection.connect_tcp"
-        info: dict[str, object] = {"host": host, "port": port, "timeout": self._timeouts.connect}
+        info: Info = {"host": host, "port": port, "timeout": self._timeouts.connect}
         # `isinstance` of a protocol takes 23 µs (CPython 3.11), a seventh of opening a connection in sync.
         if hasattr(self._backend, "connect"):
             connecting = cast(Connecting, self._backend)
@@ -269,7 +269,7 @@ class Attempt:
             name = "connection.start_tls"
         else:
             name = "socks.start_tls" if hop.is_socks else "proxy.start_tls"
-        info: dict[str, object] = {"server_hostname": host, "timeout": self._timeouts.connect}
+        info: Info = {"server_hostname": host, "timeout": self._timeouts.connect}
         await traced(self._trace, name, info, self._start_tls, host, label, is_origin)
 
     async def _start_tls(self, host: str, label: str, is_origin: bool) -> Stream:
@@ -323,7 +323,7 @@ class Attempt:
             ping_interval=connector._ping_interval,
             ping_timeout=connector._ping_timeout,
         )
-        info: dict[str, object] = {"peer": peer}
+        info: Info = {"peer": peer}
         await traced(self._trace, "http2.send_connection_init", info, self._start_http2, connection)
         if self._trace is not None:
             # It completes when they come: nobody waits for them (RFC 9113 §3.4).

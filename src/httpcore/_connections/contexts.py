@@ -25,25 +25,29 @@ KNOWN_STORES = (
 SESSIONS_KEPT = 1000
 """Sessions kept for resumption, one an origin."""
 
-_lock = threading.Lock()
 _default: ssl.SSLContext | None = None
 _altered: WeakSet[ssl.SSLContext] = WeakSet()
 """Contexts whose ALPN list is ours: what their owner had set is gone, and the last connection's is there."""
 
 
-def _renew_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
+class _Guard:
+    """The lock over these."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        mind_forks(self)
+
+    def forget_parent(self) -> None:
+        self.lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+_guard = _Guard()
 
 
 def default_context() -> ssl.SSLContext:
     """The context that verifies, built once for the process. Raises `ConnectError` without a store."""
     global _default
-    with _lock:
+    with _guard.lock:
         if _default is None:
             try:
                 _default = build_context()
@@ -97,7 +101,7 @@ def create_engine(
     A context cannot be copied, and pools that offer different protocols may share one. OpenSSL copies the
     list into each new connection, so setting it and creating the connection is one step.
     """
-    with _lock:
+    with _guard.lock:
         if alpn is None and context in _altered:
             alpn = ("http/1.1",)
         if alpn is not None:

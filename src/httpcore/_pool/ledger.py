@@ -36,6 +36,11 @@ class Limits(NamedTuple):
     keepalive_expiry: float | None = None
     max_connection_age: float | None = None
 
+    @property
+    def bound_age(self) -> bool:
+        """Whether a connection may become too old."""
+        return self.keepalive_expiry is not None or self.max_connection_age is not None
+
 
 # Up to Python 3.11 a member costs as much as a call when it is looked up in its class.
 _OPEN = Phase.OPEN
@@ -64,7 +69,7 @@ class Ledger(Generic[C]):
         self._max_connections = _bound(limits.max_connections)
         self._max_per_origin = _bound(limits.max_connections_per_origin)
         self._max_keepalive = _bound(limits.max_keepalive_connections)
-        self._ages = limits.keepalive_expiry is not None or limits.max_connection_age is not None
+        self._ages = limits.bound_age
 
     # What a request asks.
 

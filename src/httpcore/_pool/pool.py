@@ -128,7 +128,7 @@ class Pool:
         self._loop: object = None
         self._cancel_reaper: Callable[[], None] | None = None
         self._drainers: list[Parker] = []
-        self._ages = limits.keepalive_expiry is not None or limits.max_connection_age is not None
+        self._ages = limits.bound_age
         # Whether more may follow from a release than what the ledger decides; it stays so.
         self._is_watched = self._ages
         mind_forks(self)
