@@ -70,13 +70,13 @@ class HTTP2Connection:
         "_backend",
         "_cancel_ping",
         "_congested",
+        "_dirty",
         "_is_closed",
         "_is_cut",
         "_is_flush_due",
         "_is_pushed",
         "_is_retired",
         "_is_suspect",
-        "_is_torn",
         "_is_turn_due",
         "_known_standing",
         "_lock",
@@ -123,7 +123,8 @@ class HTTP2Connection:
         # The last turn of the loop left something.
         self._is_turn_due = False
         self._write_error: WriteError | None = None
-        self._is_torn = False
+        # An operation under the lock was cut short.
+        self._dirty = False
         self._is_cut = False
         self._is_closed = False
         # What the keeper was told last.
@@ -230,7 +231,7 @@ class HTTP2Connection:
         self, lane: Lane, fields: http2.RequestFields, target: bytes, content: bytes | None, ends: bool
     ) -> tuple[int, int]:
         """What `_carry_out` would carry out, without the call for each request."""
-        if self._is_torn or self._mail:
+        if self._dirty or self._mail:
             self._catch_up()
         engine = self.engine
         if (
@@ -241,11 +242,11 @@ class HTTP2Connection:
         ):
             raise WriteError(f"The connection to {self.peer} takes no more requests.")
         mark = self.sent_count + len(self._unsent) + engine.output.size
-        self._is_torn = True
+        self._dirty = True
         try:
             engine.open_stream(fields, target, ends=ends, stream=lane)
         except LocalProtocolError:
-            self._is_torn = False
+            self._dirty = False
             raise
         taken = 0
         if content is not None:
@@ -255,7 +256,7 @@ class HTTP2Connection:
             self._watch_silence()
         if not self._is_flush_due:
             self._send_soon()
-        self._is_torn = False
+        self._dirty = False
         return taken, mark
 
     def send_data(self, lane: Lane, data: Buffer, *, ends: bool) -> int:
@@ -636,31 +637,31 @@ class HTTP2Connection:
         with self._lock: return self._carry_out(operation, *arguments)  # fmt: skip  # noqa: E701
 
     def _carry_out(self, operation: Callable[..., T], *arguments: object) -> T:
-        if self._is_torn or self._mail:
+        if self._dirty or self._mail:
             self._catch_up()
-        self._is_torn = True
+        self._dirty = True
         try:
             result = operation(*arguments)
         except (LocalProtocolError, WriteError):
             # Found out before anything was touched.
-            self._is_torn = False
+            self._dirty = False
             raise
-        self._is_torn = False
+        self._dirty = False
         return result
 
     def _catch_up(self) -> None:
         """Carry out what was posted."""
-        if self._is_torn:
+        if self._dirty:
             # An exception out of nowhere struck inside the engine: nobody knows what was on its way.
             self._write_error = WriteError(f"Sending to {self.peer} was interrupted.")
             self._fail(self._write_error)
-        self._is_torn = True
+        self._dirty = True
         mail = self._mail
         while mail:
             posted, subjects = mail[0]
             posted(*subjects)
             mail.popleft()
-        self._is_torn = False
+        self._dirty = False
 
     def _settle(self) -> None:
         """Empty the post, wake whom there is news for, tell the keeper what changed."""
