@@ -8,9 +8,10 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ._bytestreams import AsyncByteStream
+from ._connections.base import OPEN
 from ._options import build_pool, check_count, check_drain, keepalive_limit
 from ._proxies import ProxyOptions
-from ._requests import Router, check_chunk, origin_url, response_extensions
+from ._requests import Router, check_chunk, origin_url
 from ._transports import AsyncHTTPTransport
 from ._types import URL, Extensions, Headers, SocketOption
 
@@ -115,8 +116,8 @@ class AsyncConnectionPool(AsyncHTTPTransport):
             raise
         answer = AsyncResponseStream()
         await self._pool.handle(request, answer)
-        response = answer.body
-        return response.status, response.headers, answer, response_extensions(response)
+        status, fields, ext = answer.body.head
+        return status, fields, answer, ext
 
     async def get_connection_info(self) -> dict[str, list[str]]:
         """What the connections of each origin are doing, such as `HTTP/1.1, IDLE`."""
@@ -226,13 +227,10 @@ class AsyncHTTPProxy(AsyncConnectionPool):
 class AsyncResponseStream(AsyncByteStream):
     """The body of a response, to be read once. Closing it is idempotent."""
 
-    __slots__ = ("_is_taken", "body")
+    __slots__ = ("__weakref__", "body")
 
     body: Response
     """What is read: the pool puts it here."""
-
-    def __init__(self) -> None:
-        self._is_taken = False
 
     @property
     def trailers(self) -> Headers:
@@ -240,13 +238,14 @@ class AsyncResponseStream(AsyncByteStream):
         return self.body.trailers
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._is_taken:
+        body = self.body
+        if body.is_taken:
             raise RuntimeError("The response's body can be read only once.")
-        self._is_taken = True
-        return AsyncChunks(self.body)
+        body.is_taken = True
+        return AsyncChunks(body)
 
     async def aclose(self) -> None:
-        if not self.body.has_ended():
+        if self.body.stage is OPEN:
             await self.body.close()
 
 

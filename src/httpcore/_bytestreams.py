@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 class SyncByteStream:
     """The interface of a body that is read in a thread."""
 
+    __slots__ = ()
+
     def __iter__(self) -> Iterator[bytes]:
         return iter((b"",))
 
@@ -17,6 +19,8 @@ class SyncByteStream:
 
 class AsyncByteStream:
     """The interface of a body that is read in a task."""
+
+    __slots__ = ()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return _Once(b"")

@@ -17,7 +17,7 @@ from ._types import URL, Extensions, HeaderFields
 from ._urls import absolute_target, authority, check_url, direct_route, proxied_route
 
 if TYPE_CHECKING:
-    from ._connections.base import Response
+    pass
 
 REMEMBERED_ROUTES = 10_000
 """Routes kept so that the next request to the same origin need not be checked again."""
@@ -91,7 +91,15 @@ class Router:
             if self.headers:
                 fields = self._merge(fields)
         body = None if stream is None else read_body(stream, open_source)
-        return Request(method, target, fields, route, body, timeouts, trace)
+        request = Request()
+        request.method = method
+        request.target = target
+        request.headers = fields
+        request.route = route
+        request.body = body
+        request.timeouts = timeouts
+        request.trace = trace
+        return request
 
     def _merge(self, fields: HeaderFields) -> HeaderFields:
         """The proxy's fields whose names the request does not use, then the request's own."""
@@ -138,13 +146,6 @@ def check_chunk(chunk: object) -> bytes:
     if isinstance(chunk, (bytearray, memoryview)):
         return bytes(chunk)
     raise TypeError(f"A request body must yield bytes, not {type(chunk).__name__}.")
-
-
-def response_extensions(response: Response) -> dict[str, object]:
-    """The `ext` of a response: what HTTP/1 says beyond status and fields, and the version."""
-    if response.reason is None:
-        return {"http_version": response.version}
-    return {"http_version": response.version, "reason": response.reason}
 
 
 def origin_url(route: Route) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from ._blocking import run, run_to_end
 from ._bytestreams import SyncByteStream
+from ._connections.base import COMPLETE, OPEN
 from ._options import build_pool, check_count, check_drain, keepalive_limit
 from ._proxies import ProxyOptions
-from ._requests import Router, check_chunk, origin_url, response_extensions
+from ._requests import Router, check_chunk, origin_url
 from ._transports import SyncHTTPTransport
 from ._types import URL, Extensions, Headers, SocketOption
 
@@ -116,8 +118,8 @@ class SyncConnectionPool(SyncHTTPTransport):
             raise
         answer = SyncResponseStream()
         run_to_end(self._pool.handle(request, answer))
-        response = answer.body
-        return response.status, response.headers, answer, response_extensions(response)
+        status, fields, ext = answer.body.head
+        return status, fields, answer, ext
 
     def get_connection_info(self) -> dict[str, list[str]]:
         """What the connections of each origin are doing, such as `HTTP/1.1, IDLE`."""
@@ -227,13 +229,10 @@ class SyncHTTPProxy(SyncConnectionPool):
 class SyncResponseStream(SyncByteStream):
     """The body of a response, to be read once. Closing it is idempotent."""
 
-    __slots__ = ("_is_taken", "body")
+    __slots__ = ("__weakref__", "body")
 
     body: Response
     """What is read: the pool puts it here."""
-
-    def __init__(self) -> None:
-        self._is_taken = False
 
     @property
     def trailers(self) -> Headers:
@@ -241,18 +240,24 @@ class SyncResponseStream(SyncByteStream):
         return self.body.trailers
 
     def __iter__(self) -> Iterator[bytes]:
-        if self._is_taken:
+        body = self.body
+        if body.is_taken:
             raise RuntimeError("The response's body can be read only once.")
-        self._is_taken = True
-        # The iterator of `iter` costs neither an object of ours nor a `StopIteration` raised in Python.
-        return iter(self._next_chunk, b"")
+        body.is_taken = True
+        # These iterators cost neither an object of ours nor a `StopIteration` raised in Python.
+        chunk = body.try_receive()
+        if chunk is None:
+            return iter(self._next_chunk, b"")
+        if body.stage is COMPLETE:
+            return iter((chunk,) if chunk else ())
+        return chain((chunk,), iter(self._next_chunk, b""))
 
     def _next_chunk(self) -> bytes:
         chunk = self.body.try_receive()
         return run(self.body.receive()) if chunk is None else chunk
 
     def close(self) -> None:
-        if not self.body.has_ended():
+        if self.body.stage is OPEN:
             run_to_end(self.body.close())
 
 

@@ -255,7 +255,7 @@ def test_closing_what_another_thread_closes(two_halves: Halves, monkeypatch: pyt
         stream.close()
         streams.append(pool.request(b"GET", server.url(b"/more"), [(b"Host", b"h")])[2])
 
-    looked_at_meanwhile(monkeypatch, Exchange, "_stage", close_and_go_on)
+    looked_at_meanwhile(monkeypatch, Exchange, "stage", close_and_go_on)
     run_to_end(stream.body.close())  # type: ignore[attr-defined]
     assert pool.statistics()["active"] == 1
     assert b"".join(streams[0]) == b"/more"

@@ -71,18 +71,30 @@ NOBODY: Keeper = _Nobody()
 """Keeps connections that are just being opened."""
 
 
+class Stage(enum.Enum):
+    """An exchange begins when it may have touched the connection, and ends in exactly one way."""
+
+    OPEN = "open"
+    COMPLETE = "complete"
+    CLOSED = "closed by the caller before its end"
+    FAILED = "failed"
+
+
+OPEN, COMPLETE = Stage.OPEN, Stage.COMPLETE
+
+
+Head = tuple[int, Headers, dict[str, object]]
+"""The status, the fields, and what else there is to tell of a response; all of it the caller's own."""
+
+
 class Response(Protocol):
     """What came back: the head, and the body still to be read."""
 
-    status: int
-    headers: Headers
-    """A list of the caller's own."""
-    version: str
-    reason: str | None
-    """`None` where there is no such thing."""
-
-    def has_ended(self) -> bool:
-        """Whether nothing is left to read or to close."""
+    stage: Stage
+    is_taken: bool
+    """Whether somebody has begun to read the body."""
+    head: Head
+    """Set once it is here."""
 
     @property
     def trailers(self) -> Headers: ...
@@ -107,6 +119,7 @@ class Connection(Protocol):
     """An open connection, whatever its protocol."""
 
     keeper: Keeper
+    peer: str
 
     @property
     def capacity(self) -> int:

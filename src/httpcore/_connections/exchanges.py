@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 import warnings
 
 from .._exceptions import ReadError, ReadTimeout, WriteTimeout
-from .._types import Headers
-from .base import Claim
+from .base import COMPLETE, OPEN, Claim, Connection, Head, Stage
 from .errors import mark_sent, name_peer
 from .requests import Request
 from .trace import Info
@@ -22,68 +20,50 @@ FAIRNESS = 64
 """Chunks served without waiting before the other tasks get their turn."""
 
 
-class Stage(enum.Enum):
-    """An exchange begins when it may have touched the connection, and ends in exactly one way."""
-
-    OPEN = "open"
-    COMPLETE = "complete"
-    CLOSED = "closed by the caller before its end"
-    FAILED = "failed"
-
-
-# Up to Python 3.11 a member costs as much as a call when it is looked up in its class.
-OPEN, COMPLETE = Stage.OPEN, Stage.COMPLETE
-
-
 class Exchange:
     """One request and its response; once the head is here, the response's body.
 
-    Each version fills in `_receive` and `fail`, and `_drop`, which gives up stream and claim without waiting.
+    Each version sets these fields as it begins, and fills in `_receive` and `fail`, and `_drop`, which gives
+    up stream and claim without waiting.
     """
 
     __slots__ = (
         "_claim",
+        "_connection",
         "_is_awaited",
-        "_peer",
         "_request",
         "_served",
-        "_stage",
-        "headers",
-        "reason",
-        "status",
-        "version",
+        "head",
+        "is_taken",
+        "stage",
     )
 
     name: str
     """The version, as traces spell it."""
 
-    # The head, once it is here.
-    status: int
-    headers: Headers
-    version: str
-    reason: str | None
+    head: Head
+    stage: Stage
+    is_taken: bool
+    _connection: Connection
+    _request: Request
+    _claim: Claim
+    _served: int
+    """Chunks served since the others had their turn."""
+    _is_awaited: bool
+    """Whether somebody is inside `receive`."""
 
-    def __init__(self, request: Request, claim: Claim, *, peer: str) -> None:
-        self._stage = OPEN
-        self._request = request
-        self._claim = claim
-        self._peer = peer
-        # Chunks served since the others had their turn.
-        self._served = 0
-        # Whether somebody is inside `receive`.
-        self._is_awaited = False
-
-    def has_ended(self) -> bool:
-        return self._stage is not OPEN
+    @property
+    def _peer(self) -> str:
+        return self._connection.peer
 
     async def receive(self) -> bytes:
-        if self._stage is not OPEN:
+        if self.stage is not OPEN:
             return self._after_the_end()
         if self._is_awaited:
             raise RuntimeError("The response's body is being read already, by another task or thread.")
         try:
             self._is_awaited = True
-            if self._stage is not OPEN:
+            if self.stage is not OPEN:
                 # Closed by another thread in this very moment.
                 return self._after_the_end()
             data = await self._receive()
@@ -120,12 +100,12 @@ class Exchange:
             name_peer(exc, self._peer)
 
     def _has_completed(self) -> bool:
-        return self._stage is COMPLETE
+        return self.stage is COMPLETE
 
     def _after_the_end(self) -> bytes:
-        if self._stage is COMPLETE:
+        if self.stage is COMPLETE:
             return b""
-        if self._stage is Stage.CLOSED:
+        if self.stage is Stage.CLOSED:
             raise RuntimeError("The response was closed before its body was read.")
         error = ReadError(f"The response from {self._peer} has failed before.")
         mark_sent(error, True)
@@ -145,12 +125,12 @@ class Exchange:
 
     def __del__(self) -> None:
         try:
-            is_open = self._stage is OPEN
+            is_open = self.stage is OPEN
         except AttributeError:
             # Interrupted while it was made.
             return
         if is_open:
-            self._stage = Stage.CLOSED
+            self.stage = Stage.CLOSED
             self._drop(foreign=True)
             warnings.warn(
                 f"A response from {self._peer} was never read to its end nor closed.",

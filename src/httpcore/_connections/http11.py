@@ -20,8 +20,8 @@ from .._backends.base import RECEIVE_SIZE, Stream, say_goodbye
 from .._exceptions import ReadError, ReadTimeout, RemoteProtocolError, WriteError, WriteTimeout
 from .._protocols.http11 import Engine, ResponseHead
 from .._types import Buffer, Headers
-from .base import NOBODY, Claim, Fate, Keeper, Response
-from .exchanges import COMPLETE, CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, OPEN, Exchange, Stage
+from .base import COMPLETE, NOBODY, OPEN, Claim, Fate, Keeper, Response, Stage
+from .exchanges import CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, Exchange
 from .requests import Request
 from .trace import Info, Trace
 from .uploads import Upload
@@ -70,7 +70,7 @@ class HTTP11Connection:
 
         The claim ends with the response: when its body was read to the end, or closed.
         """
-        return HTTP11Exchange(self, request, claim).run()
+        return HTTP11Exchange().run(self, request, claim)
 
     def close(self) -> None:
         say_goodbye(self.stream)
@@ -88,7 +88,6 @@ class HTTP11Exchange(Exchange):
 
     __slots__ = (
         "_closing",
-        "_connection",
         "_engine",
         "_is_finishing",
         "_is_plain",
@@ -101,52 +100,59 @@ class HTTP11Exchange(Exchange):
 
     name = "http11"
 
-    def __init__(self, connection: HTTP11Connection, request: Request, claim: Claim) -> None:
-        # What `Exchange` sets, without the call: there is one of these for every request.
-        self._request = request
-        self._claim = claim
-        self._peer = connection.peer
-        self._served = 0
-        self._is_awaited = self._is_finishing = False
-        self._connection = connection
-        self._stream = connection.stream
-        self._engine = connection.engine
-        # What did not go out in one piece, and whether any of what did may have gone out.
-        self._upload: Upload | None = None
-        self._is_sent = False
-        # Whether there is nothing to do between two pieces of the body: no upload, nobody who traces.
-        self._is_plain = False
-        self._last_size = 0
-        self._trailers: Headers | None = None
-        # Taken by the first one to close, for ever.
-        self._closing = Lock()
-        connection.is_busy = True
-        # Last: what is not made to its end has touched nothing, and is not open.
-        self._stage = OPEN
+    # Set by `run`, which begins each exchange: an `__init__` would take longer than all that it has to set.
+    _connection: HTTP11Connection
+    _stream: Stream
+    _engine: Engine
+    _upload: Upload | None
+    """What did not go out in one piece."""
+    _is_sent: bool
+    """Whether any of what did may have gone out."""
+    _is_plain: bool
+    """Whether there is nothing to do between two pieces of the body: no upload, nobody who traces."""
+    _last_size: int
+    _trailers: Headers | None
+    _closing: Lock
+    """Taken by the first one to close, for ever."""
 
     # The head.
 
-    async def run(self) -> Response:
-        """Send the request, and listen until a final head is here."""
-        stream = self._stream
-        timeouts = self._request.timeouts
+    async def run(self, connection: HTTP11Connection, request: Request, claim: Claim) -> Response:
+        """Send `request`, and listen until a final head is here."""
+        self._connection = connection
+        self._request = request
+        self._claim = claim
+        stream = self._stream = connection.stream
+        engine = self._engine = connection.engine
+        timeouts = request.timeouts
+        self._upload = self._trailers = None
+        self._is_sent = self._is_plain = self._is_awaited = self._is_finishing = self.is_taken = False
+        self._served = self._last_size = 0
+        self._closing = Lock()
+        connection.is_busy = True
+        # Last: what is not made to its end has touched nothing, and is not open.
+        self.stage = OPEN
         head: ResponseHead | None = None
         try:
-            if not self._begin():
-                head = await self._upload_all()
+            first = engine.start_request(request.method, request.target, request.headers)
+            if request.body is not None or not engine.is_request_complete:
+                first = self._frame(first)
+            if self._upload is None and request.trace is None:
+                self._upload = self._try_send(first)
+            elif self._upload is None:
+                self._upload = Upload(stream, engine, first)
+            if self._upload is not None:
+                head = await self._upload_all(self._upload)
             # `_receive_head`, without the price of one more coroutine.
             while head is None:
                 # Just after sending nothing is here yet: a look before the wait is a wasted system call.
                 if not await stream.wait(True, False, timeouts.deadline(timeouts.read)):
                     raise self._late(ReadTimeout, "No response", timeouts.read)
                 head = self._hear()
-            self.status = head.status
-            self.headers = [*head.fields]
-            self.version = head.http_version
-            self.reason = head.phrase
+            self.head = (head.status, [*head.fields], {**head.ext})
             if self._upload is not None:
                 await self._begin_body(self._upload)
-            elif self._engine.is_complete:
+            elif engine.is_complete:
                 self._finish()
             else:
                 self._is_plain = True
@@ -155,31 +161,16 @@ class HTTP11Exchange(Exchange):
             self.fail(exc)
             raise
 
-    def _begin(self) -> bool:
-        """Check what can be checked before a byte is written, and send what goes out in one piece.
-
-        `False`: there is more to it, which is `_upload_all`'s part.
-        """
-        request = self._request
-        engine = self._engine
-        first = engine.start_request(request.method, request.target, request.headers)
-        if request.body is not None or not engine.is_request_complete:
-            first = self._frame(first)
-        if self._upload is None and request.trace is None:
-            try:
-                sent = self._stream.try_send(first)
-            except WriteError as exc:
-                self._upload = Upload(self._stream, engine, b"")
-                self._upload.fail(exc)
-                return False
-            if sent == len(first):
-                self._is_sent = True
-                return True
-            self._is_sent = sent > 0
-            first = first[sent:]
-        if self._upload is None:
-            self._upload = Upload(self._stream, engine, first)
-        return False
+    def _try_send(self, data: bytes) -> Upload | None:
+        """Send a request that may go out in one piece; return what is left of it."""
+        try:
+            sent = self._stream.try_send(data)
+        except WriteError as exc:
+            upload = Upload(self._stream, self._engine, b"")
+            upload.fail(exc)
+            return upload
+        self._is_sent = sent > 0
+        return None if sent == len(data) else Upload(self._stream, self._engine, data[sent:])
 
     def _frame(self, head: bytes) -> bytes:
         """The head, and as much of the body as travels in one piece with it."""
@@ -220,11 +211,9 @@ class HTTP11Exchange(Exchange):
 
     # The upload.
 
-    async def _upload_all(self) -> ResponseHead:
+    async def _upload_all(self, upload: Upload) -> ResponseHead:
         """Send what did not go out at once, and listen until a final head is here."""
-        upload = self._upload
         request = self._request
-        assert upload is not None
         if self._engine.is_request_complete and request.body is not None and request.body.content is None:
             # No field announces this body: its source has to be empty, and is asked before the head goes out.
             await upload.refill()
@@ -340,14 +329,14 @@ class HTTP11Exchange(Exchange):
         return [] if self._trailers is None else self._trailers
 
     def try_receive(self) -> bytes | None:
-        if self._stage is not OPEN:
-            return b"" if self._stage is COMPLETE else self._after_the_end()
+        if self.stage is not OPEN:
+            return b"" if self.stage is COMPLETE else self._after_the_end()
         if self._is_awaited or not self._is_plain or self._served >= FAIRNESS:
             return None
         engine = self._engine
         try:
             self._is_awaited = True
-            if self._stage is not OPEN:
+            if self.stage is not OPEN:
                 # Closed by another thread in this very moment.
                 return self._after_the_end()
             data = engine.next_data()
@@ -415,10 +404,10 @@ class HTTP11Exchange(Exchange):
     def _finish(self) -> None:
         """Both halves are complete."""
         self._is_finishing = True
-        if self._stage is OPEN:
+        if self.stage is OPEN:
             self._release()
             # Last: an exchange that is interrupted before it let go of its claim is open, and will fail.
-            self._stage = COMPLETE
+            self.stage = COMPLETE
         else:
             # Another thread has closed the response, and left the rest to us.
             self._drop()
@@ -439,7 +428,7 @@ class HTTP11Exchange(Exchange):
 
     def fail(self, exc: BaseException) -> None:
         """Nothing more can come of it: close the stream first, then give up the claim."""
-        if self._stage is not OPEN:
+        if self.stage is not OPEN:
             return
         is_sent = self._is_sent or (self._upload is not None and self._upload.is_sent)
         self._describe(exc, is_sent=is_sent)
@@ -450,7 +439,7 @@ class HTTP11Exchange(Exchange):
             self._claim.fate = Fate.UNANSWERED if is_sent else Fate.UNSENT
         self._drop()
         # Last: if this is interrupted, the collector will find the exchange open, and drop it again.
-        self._stage = Stage.FAILED
+        self.stage = Stage.FAILED
 
     def _drop(self, *, foreign: bool = False) -> None:
         if self._upload is not None:
@@ -460,13 +449,13 @@ class HTTP11Exchange(Exchange):
 
     async def close(self) -> None:
         """End the exchange where it is; a small rest of the body that is here already is thrown away."""
-        if self._stage is not OPEN or not self._closing.acquire(blocking=False):
+        if self.stage is not OPEN or not self._closing.acquire(blocking=False):
             return
         try:
             # Another task or thread may be reading. It says that it is, or that it came to the end, before it
             # looks at the stage, and here the stage is set before either is looked at: one of the two sees
             # the other. So nothing is read twice, and no connection closed that may serve others already.
-            self._stage = Stage.CLOSED
+            self.stage = Stage.CLOSED
             if self._is_finishing:
                 return
             if not self._is_awaited and self._drain():
@@ -475,7 +464,7 @@ class HTTP11Exchange(Exchange):
                 self._drop()
         except BaseException as exc:
             # Interrupted: who closed it will not come again.
-            self._stage = OPEN
+            self.stage = OPEN
             self.fail(exc)
             raise
         await self._after_completion()

@@ -104,23 +104,15 @@ class Request:
 
     __slots__ = ("body", "headers", "method", "route", "target", "timeouts", "trace")
 
-    def __init__(
-        self,
-        method: bytes,
-        target: bytes,
-        headers: HeaderFields,
-        route: Route,
-        body: RequestBody | None,
-        timeouts: Timeouts,
-        trace: Trace | None,
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.route = route
-        self.body = body
-        self.timeouts = timeouts
-        self.trace = trace
+    # Set by who prepares it, one by one: there is one of these for every request, and as arguments they would
+    # cost twice as much.
+    method: bytes
+    target: bytes
+    headers: HeaderFields
+    route: Route
+    body: RequestBody | None
+    timeouts: Timeouts
+    trace: Trace | None
 
     @property
     def has_callers_failure(self) -> bool:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from ..._exceptions import LocalProtocolError, ReadError, ReadTimeout, WriteError, WriteTimeout
 from ..._protocols import http2
 from ..._types import Buffer, Headers
-from ..base import Claim, Fate, Response
-from ..exchanges import COMPLETE, CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, OPEN, Exchange, Stage
+from ..base import COMPLETE, OPEN, Claim, Fate, Response, Stage
+from ..exchanges import CONTINUE_WAIT, FAIRNESS, JOIN_SIZE, Exchange
 from ..requests import Request
 from ..trace import Info, Trace
 from .lanes import Lane
@@ -31,7 +31,6 @@ class HTTP2Exchange(Exchange):
 
     __slots__ = (
         "_body_is_open",
-        "_connection",
         "_deadline",
         "_is_torn",
         "_knew_settings",
@@ -47,15 +46,12 @@ class HTTP2Exchange(Exchange):
     name = "http2"
 
     def __init__(self, connection: HTTP2Connection, request: Request, claim: Claim) -> None:
-        # What `Exchange` sets, without the call: there is one of these for every request.
         self._request = request
         self._claim = claim
-        self._peer = connection.peer
         self._served = 0
         self._is_awaited = False
-        self.version = "HTTP/2"
-        self.reason = None
-        self._connection = connection
+        self.is_taken = False
+        self._connection: HTTP2Connection = connection
         self._lane = Lane()
         # The upload: a piece that may go, whether more is to come, what Content-Length says, what has gone.
         self._pending: Buffer = b""
@@ -73,7 +69,7 @@ class HTTP2Exchange(Exchange):
         # Bytes that the caller took and the engine has not heard of.
         self._taken = 0
         # Last: what is not made to its end has touched nothing, and is not open.
-        self._stage = OPEN
+        self.stage = OPEN
 
     # The head.
 
@@ -110,8 +106,7 @@ class HTTP2Exchange(Exchange):
                 self._finish()
             if request.trace is not None and self._has_completed():
                 await self._after_completion()
-            self.status = head.status
-            self.headers = head.headers
+            self.head = (head.status, head.headers, {"http_version": "HTTP/2"})
             return self
         except BaseException as exc:
             self.fail(exc)
@@ -292,9 +287,9 @@ class HTTP2Exchange(Exchange):
         return [*self._lane.trailers]
 
     def try_receive(self) -> bytes | None:
-        if self._stage is COMPLETE:
+        if self.stage is COMPLETE:
             return b""
-        if self._stage is not OPEN:
+        if self.stage is not OPEN:
             return self._after_the_end()
         if self._served >= FAIRNESS or self._body_is_open or self._request.trace is not None:
             return None
@@ -362,11 +357,11 @@ class HTTP2Exchange(Exchange):
             self._connection.leave(lane)
         self._claim.release()
         # Last: an exchange that is interrupted before it let go of its claim is still open, and will fail.
-        self._stage = COMPLETE
+        self.stage = COMPLETE
 
     def fail(self, exc: BaseException) -> None:
         """Nothing more can come of it: reset the stream first, then give up the claim."""
-        if self._stage is not OPEN:
+        if self.stage is not OPEN:
             return
         connection = self._connection
         lane = self._lane
@@ -390,7 +385,7 @@ class HTTP2Exchange(Exchange):
             self._drop(is_awaited=is_awaited)
             raise
         finally:
-            self._stage = stage
+            self.stage = stage
 
     def _drop(self, *, foreign: bool = False, is_awaited: bool = False) -> None:
         self._stop_upload()
@@ -406,7 +401,7 @@ class HTTP2Exchange(Exchange):
     async def close(self) -> None:
         """End the exchange where it is."""
         lane = self._lane
-        if self._stage is not OPEN:
+        if self.stage is not OPEN:
             return
         if lane.is_ended and not self._body_is_open:
             lane.data.clear()

@@ -38,14 +38,13 @@ class ResponseHead:
     """
 
     __slots__ = (
+        "ext",
         "fault",
         "fields",
         "framing",
-        "http_version",
         "is_final",
         "length",
         "may_persist",
-        "phrase",
         "reason",
         "says_close",
         "section",
@@ -58,9 +57,11 @@ class ResponseHead:
         self.is_final = self.status >= 200 or self.status == 101
         self.section = b""
         """All its bytes, the empty line included, if they are remembered."""
-        # As the interfaces show them: decoded once for all heads that are alike.
-        self.http_version = _SHOWN_VERSIONS[self.version]
-        self.phrase = self.reason.decode("latin-1")
+        self.ext: dict[str, object] = {
+            "http_version": f"HTTP/{self.version.decode()}",
+            "reason": self.reason.decode("latin-1"),
+        }
+        """What the interfaces tell besides: decoded once for all heads that are alike, copied for each."""
         self.fields = tuple(fields)
         lengths: list[bytes] = []
         codings: list[bytes] = []
@@ -161,8 +162,6 @@ def _learn_line(line: bytes) -> tuple[Field, bytes]:
 _FRAMING_FIELDS = (b"content-length", b"transfer-encoding", b"connection")
 
 _StatusLine = tuple[int, bytes, bytes]
-
-_SHOWN_VERSIONS = {b"1.1": "HTTP/1.1", b"1.0": "HTTP/1.0"}
 
 
 def _parse_status_line(line: bytes) -> _StatusLine:
