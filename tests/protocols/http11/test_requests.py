@@ -243,6 +243,66 @@ class TestMemory:
         assert all(len(fields.block) <= requests._KNOWN_SIZE for fields in requests._known_fields.values())
 
 
+class TestAgain:
+    """What the last request on a connection said need not be checked again."""
+
+    @staticmethod
+    def answer(engine: Engine) -> None:
+        engine.feed(b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert engine.next_head() is not None
+        assert engine.can_reuse
+
+    def test_each_part_may_change_by_itself(self) -> None:
+        engine = Engine()
+        said: list[tuple[bytes, bytes, Fields]] = [
+            (method, target, headers)
+            for method in (b"GET", b"HEAD")
+            for target in (b"/", b"/other")
+            for headers in ([HOST], [HOST, (b"Authorization", b"secret")], [HOST, (b"Authorization", b"s")])
+        ]
+        for method, target, headers in [*said, *said[::-1], *said[::5], said[0], said[0]]:
+            head = engine.start_request(method, target, headers)
+            assert head == Engine().start_request(method, target, headers)
+            self.answer(engine)
+
+    def test_a_fault_is_no_part_of_it(self) -> None:
+        engine = Engine()
+        for method, target, headers in ((b"G T", b"/", [HOST]), (b"GET", b"/ ", [HOST]), (b"GET", b"/", [])):
+            engine.start_request(b"GET", b"/", [HOST])
+            self.answer(engine)
+            for _ in range(2):
+                with pytest.raises(LocalProtocolError):
+                    engine.start_request(method, target, headers)
+            assert engine.start_request(b"GET", b"/", [HOST]).startswith(b"GET / HTTP/1.1\r\n")
+            self.answer(engine)
+
+    def test_a_list_may_change(self) -> None:
+        engine = Engine()
+        headers = [HOST, (b"X", b"1")]
+        engine.start_request(b"GET", b"/", headers)
+        self.answer(engine)
+        headers[1] = (b"X", b"2")
+        assert engine.start_request(b"GET", b"/", headers).endswith(b"X: 2\r\n\r\n")
+
+    def test_a_field_may_change(self) -> None:
+        engine = Engine()
+        value = bytearray(b"1")
+        headers: Fields = [HOST, (b"X", value)]  # type: ignore[list-item]
+        engine.start_request(b"GET", b"/", headers)
+        self.answer(engine)
+        value[:] = b"2"
+        assert engine.start_request(b"GET", b"/", headers).endswith(b"X: 2\r\n\r\n")
+
+    def test_it_is_not_encoded_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        engine = Engine()
+        headers = [HOST, (b"Cookie", b"secret")]
+        head = engine.start_request(b"GET", b"/", headers)
+        self.answer(engine)
+        monkeypatch.delattr("httpcore._protocols.http11.engine.encode_fields")
+        monkeypatch.delattr("httpcore._protocols.http11.engine.check_request_line")
+        assert engine.start_request(b"GET", b"/", [*headers]) == head
+
+
 def start_upload(*headers: tuple[bytes, bytes]) -> Engine:
     engine = Engine()
     engine.start_request(b"POST", b"/", [HOST, *headers])

@@ -98,11 +98,13 @@ class Engine:
         "_known_head",
         "_largest_body",
         "_limits",
+        "_line",
         "_method",
         "_missing",
         "_plain_size",
         "_request",
         "_stage",
+        "_target",
         "_unsent",
         "can_reuse",
         "is_complete",
@@ -123,8 +125,10 @@ class Engine:
         self.can_reuse = True
         """Whether the connection can carry an exchange: both halves of the last are complete, neither side
         wants to close (RFC 9112 §9.3), and not one byte too many has arrived."""
-        # The request.
+        # The request. What the last one said need not be checked again: its method, target and fields.
         self._method = b""
+        self._target = b""
+        self._line = b""
         self._request: RequestFields | None = None
         self.is_request_complete = True
         """Whether the request has been framed to its end."""
@@ -160,11 +164,18 @@ class Engine:
 
         Raises `LocalProtocolError`, and then nothing has changed. RFC 9112 §3.
         """
-        check_request_line(method, target)
-        request = encode_fields(headers)
+        is_known = target == self._target and method == self._method
+        if not is_known:
+            check_request_line(method, target)
+        request = self._request
+        if request is None or headers != request.source:
+            request = encode_fields(headers)
         if not self.can_reuse:
             self._refuse_request()
-        self._method = method
+        if not is_known:
+            self._method = method
+            self._target = target
+            self._line = b"".join((method, b" ", target, b" HTTP/1.1\r\n"))
         self._request = request
         if request.asks_close:
             self._is_last = True
@@ -177,7 +188,7 @@ class Engine:
         if self.trailers:
             self.trailers = []
         self.response_started = self.is_complete = self.can_reuse = False
-        return b"".join((method, b" ", target, b" HTTP/1.1\r\n", request.block))
+        return self._line + request.block
 
     @property
     def expects_continue(self) -> bool:
@@ -292,7 +303,10 @@ class Engine:
         else:
             self._data = b""
             self._at = 0
-        if head.is_final:
+        if 0 < head.plain_length <= self._largest_body and self._method not in _METHODS_APART:
+            self._missing = head.plain_length
+            self._stage = _LENGTH
+        elif head.is_final:
             self._begin_body(head)
         return head
 
@@ -347,7 +361,6 @@ class Engine:
         framing = head.framing
         if self._method in _METHODS_APART:
             framing = self._framing_for_method(head)
-        # Nearly every body: with a length, of which there is some.
         if framing is _FRAMED_BY_LENGTH and 0 < head.length <= self._largest_body:
             self._missing = head.length
             self._stage = _LENGTH

@@ -29,7 +29,7 @@ from ..requests import decide_length
 class RequestFields:
     """The fields of a request, ready to be sent, and what they decide."""
 
-    __slots__ = ("asks_close", "block", "expects_continue", "has_framing", "length")
+    __slots__ = ("asks_close", "block", "expects_continue", "has_framing", "length", "source")
 
     def __init__(self, block: bytes, *, length: int | None, expects_continue: bool, asks_close: bool) -> None:
         self.block = block
@@ -40,6 +40,8 @@ class RequestFields:
         """Whether the fields speak of a body at all."""
         self.expects_continue = expects_continue and self.length != 0
         self.asks_close = asks_close
+        self.source: list[Field] | None = None
+        """The fields that this was made of; `None` if they may change."""
 
 
 class KeptFields(tuple[Field, ...]):
@@ -66,6 +68,7 @@ def encode_fields(headers: Sequence[Field]) -> RequestFields:
     if known is not None:
         return known
     fields, is_secret = _encode(key)
+    fields.source = [*key]
     if not is_secret and len(fields.block) <= _KNOWN_SIZE:
         if len(_known_fields) >= _KNOWN_COUNT:
             _known_fields.clear()

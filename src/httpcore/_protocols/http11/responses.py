@@ -45,6 +45,7 @@ class ResponseHead:
         "is_final",
         "length",
         "may_persist",
+        "plain_length",
         "reason",
         "says_close",
         "section",
@@ -80,6 +81,9 @@ class ResponseHead:
         # somebody tampered with. It is read, but nothing is read after it.
         is_trusted = not codings or (not lengths and self.version == b"1.1")
         self.may_persist = is_trusted and not self.says_close
+        is_plain = self.is_final and self.framing is Framing.LENGTH and self.may_persist
+        self.plain_length = self.length if is_plain else 0
+        """Bytes of the body as nearly every response has one: with a length, and nothing ends with it."""
 
     @property
     def headers(self) -> list[Field]:
