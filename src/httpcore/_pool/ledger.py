@@ -157,18 +157,36 @@ class Ledger(Generic[C]):
         self._dirty = False
 
     def release(self, ticket: Ticket[C], now: float) -> None:
-        """The exchange is over in good order, and its connection can serve the next."""
+        """The ticket's part in its place is over: the room goes to a waiter, or is kept."""
         if self._dirty:
             self._rebuild(now)
         self._dirty = True
         place = ticket.place
-        if place is not None and ticket in place.holders:
-            place.holders.discard(ticket)
-            if place.phase is _OPEN:
-                self._freed(place, now)
+        if place is not None:
+            ticket.place = None
+            holders = place.holders
+            holders.discard(ticket)
+            if self.waiting and place.phase is _OPEN:
+                self._hear_oldest(place, now)
+            if place.phase is not _OPEN:
+                if not holders:
+                    self._remove(place, now)
+            elif place.is_retired or (self._ages and self._is_too_old(place, now)):
+                self._retire(place, now)
             else:
-                self._remove(place, now)
-        ticket.place = None
+                place.idle_since = now
+                origin = place.origin
+                has_room = len(holders) < place.capacity
+                if has_room:
+                    origin.available[place] = None
+                if has_room and origin.waiters:
+                    self._hand_over(origin, now)
+                # A peer that for now takes no exchange at all (RFC 9113 §5.1.2) leaves an idle connection.
+                elif not holders:
+                    if self.waiting or len(self.idle) >= self._max_keepalive:
+                        self._idle(place, now)
+                    else:
+                        self.idle[place] = None
         self._dirty = False
 
     def remove(self, place: Place[C], now: float) -> None:
@@ -194,15 +212,8 @@ class Ledger(Generic[C]):
                 # Those may have stood aside for this one, which was to dial.
                 self._serve_waiters_of(origin, now)
             self._forget(origin)
-        place = ticket.place
-        if place is not None:
-            ticket.place = None
-            place.holders.discard(ticket)
-            if place.phase is Phase.CONNECTING and not place.holders:
-                self._remove(place, now)
-            elif place.phase is Phase.OPEN:
-                self._freed(place, now)
         self._dirty = False
+        self.release(ticket, now)
 
     def expire(self, now: float) -> float | None:
         """Doom the idle connections that are too old; return when to look again, `None` if nothing ages."""
@@ -250,28 +261,6 @@ class Ledger(Generic[C]):
         self.granted_count += 1
         if len(holders) < place.capacity:
             origin.available[place] = None
-
-    def _freed(self, place: Place[C], now: float) -> None:
-        """A holder left: hand the room to a waiter, or keep it."""
-        if self.waiting:
-            self._hear_oldest(place, now)
-        if place.is_retired or (self._ages and self._is_too_old(place, now)):
-            self._retire(place, now)
-            return
-        origin = place.origin
-        holders = place.holders
-        place.idle_since = now
-        if len(holders) < place.capacity:
-            origin.available[place] = None
-            if origin.waiters:
-                self._hand_over(origin, now)
-                return
-        # A peer that for now takes no exchange at all (RFC 9113 §5.1.2) leaves an idle connection.
-        if not holders:
-            if self.waiting or len(self.idle) >= self._max_keepalive:
-                self._idle(place, now)
-            else:
-                self.idle[place] = None
 
     def _hear_oldest(self, place: Place[C], now: float) -> None:
         """The oldest waiter of all gets the next slot, if it was passed over too often."""
