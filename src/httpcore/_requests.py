@@ -110,19 +110,19 @@ class Router:
             # A field that has no hash may change before it is sent again.
             return self._merge_anew(own)
         if known is None:
-            known = self._merge_anew(own)
+            known = KeptFields(self._merge_anew(own))
             if _may_be_kept(own):
                 if len(self._merged) >= REMEMBERED_FIELDS:
                     self._merged.clear()
                 self._merged[own] = known
         return known
 
-    def _merge_anew(self, own: HeaderFields) -> KeptFields:
+    def _merge_anew(self, own: HeaderFields) -> HeaderFields:
         try:
             used = {name.lower() for name, _ in own}
         except (AttributeError, TypeError, ValueError):
             raise no_fields(own) from None
-        return KeptFields([*(field for field in self.headers if field[0].lower() not in used), *own])
+        return [*(field for field in self.headers if field[0].lower() not in used), *own]
 
 
 def _may_be_kept(fields: HeaderFields) -> bool:

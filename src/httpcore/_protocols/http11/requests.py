@@ -40,12 +40,15 @@ class RequestFields:
         """Whether the fields speak of a body at all."""
         self.expects_continue = expects_continue and self.length != 0
         self.asks_close = asks_close
-        self.source: list[Field] | None = None
+        self.source: Sequence[Field] | None = None
         """The fields that this was made of; `None` if they may change."""
 
 
 class KeptFields(tuple[Field, ...]):
-    """Fields that somebody keeps to send them again, credentials included, and what they are encoded to."""
+    """Fields that somebody keeps to send them again, credentials included, and what they are encoded to.
+
+    None of them may change.
+    """
 
     encoded: RequestFields | None = None
 
@@ -58,6 +61,7 @@ def encode_fields(headers: Sequence[Field]) -> RequestFields:
     if type(headers) is KeptFields:
         if headers.encoded is None:
             headers.encoded = _encode(headers)[0]
+            headers.encoded.source = headers
         return headers.encoded
     key = tuple(headers)
     try:
