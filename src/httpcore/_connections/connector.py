@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from .contexts import SessionCache
     from .http2 import HTTP2Connection
 
+BACK_OFF = 0.5
+"""Seconds before the second of the further attempts; twice as many before each that follows it."""
+
 
 class Connector:
     """Opens connections with one set of options."""
@@ -97,7 +100,7 @@ class Connector:
         self, attempt: int, backend: Backend, timeouts: Timeouts, trace: Trace | None
     ) -> None:
         """Wait 0, 0.5, 1, 2, 4 … seconds before the next attempt."""
-        delay = 0.0 if attempt == 1 else 0.5 * 2 ** (attempt - 2)
+        delay = 0.0 if attempt == 1 else BACK_OFF * 2 ** (attempt - 2)
         if timeouts.total is not None:
             delay = max(0.0, min(delay, timeouts.total - monotonic()))
         await traced(trace, "connection.retry", {"attempt": attempt, "delay": delay}, backend.sleep, delay)

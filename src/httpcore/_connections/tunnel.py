@@ -70,7 +70,7 @@ class Tunnel:
             head = engine.next_head()
             if head is None:
                 engine.feed(await self._receive(stream))
-            elif head.status >= 200 or head.status == 101:
+            elif head.is_final:
                 return head
 
     async def _send(self, stream: Stream, data: bytes) -> None:

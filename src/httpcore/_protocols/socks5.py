@@ -14,6 +14,9 @@ from .._exceptions import LocalProtocolError, ProxyError, RemoteProtocolError
 
 NO_AUTH, PASSWORD, NONE_ACCEPTABLE = 0x00, 0x02, 0xFF
 
+IPV4, NAME, IPV6 = 0x01, 0x03, 0x04
+"""The kinds of addresses (RFC 1928 §5)."""
+
 LONGEST_STRING = 255
 """Bytes of a name, a username or a password: a single byte counts them."""
 
@@ -102,7 +105,8 @@ class SOCKS5Handshake:
             raise ProxyError(f"The SOCKS5 proxy refused: {reason}.")
         if len(data) < 5:
             return 5
-        sizes = {1: 10, 4: 22, 3: 7 + data[4]}
+        # Version, reply, a reserved byte and the kind come before the address, two bytes of port after it.
+        sizes = {IPV4: 6 + 4, NAME: 6 + 1 + data[4], IPV6: 6 + 16}
         if data[3] not in sizes:
             raise RemoteProtocolError(f"The SOCKS5 proxy sent an unknown address type {data[3]}.")
         return sizes[data[3]]
@@ -136,5 +140,5 @@ def _encode_address(host: bytes) -> bytes:
             raise LocalProtocolError(
                 f"A name for a SOCKS5 proxy has 1 to {LONGEST_STRING} bytes, not {len(host)}."
             ) from None
-        return b"\x03" + bytes((len(host),)) + host
-    return (b"\x01" if address.version == 4 else b"\x04") + address.packed
+        return bytes((NAME, len(host))) + host
+    return bytes((IPV4 if address.version == 4 else IPV6,)) + address.packed

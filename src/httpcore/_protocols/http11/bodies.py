@@ -90,6 +90,7 @@ class ChunkedDecoder:
         where it is; of what is not all here, the size is taken.
         """
         largest = self._limits.content_length
+        # A size of up to eight digits, and its line end.
         while (end := data.find(b"\r\n", at, at + 10)) >= 0:
             size = _known_sizes.get(data[at:end])
             if size is None:
