@@ -386,6 +386,34 @@ def test_no_session_of_another_context_or_of_a_failure(colour: Colour) -> None:
 
 
 @row("TLS-25")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_no_session_from_before_its_context_was_made_to_verify(
+    colour: Colour, version: ssl.TLSVersion
+) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    servers_context = server_context()
+    servers_context.maximum_version = version
+
+    def script(peer: Peer) -> None:
+        peer.recv_head()
+        # The session is kept with the first bytes of the answer, but it was made before.
+        context.verify_mode = ssl.CERT_REQUIRED
+        peer.answer(extra=b"Connection: close\r\n")
+
+    async def main() -> None:
+        with Server(script, context=servers_context) as server:
+            async with colour.client(ssl_context=context) as client:
+                assert await client.get(server.url()) == b"ok"
+                for _ in range(2):
+                    with pytest.raises(httpcore.ConnectError, match="not accepted"):
+                        await client.get(server.url())
+
+    colour.run(main)
+
+
+@row("TLS-25")
 def test_a_session_is_for_one_name(colour: Colour) -> None:
     """The same server under another name is verified from the beginning."""
 

@@ -276,7 +276,7 @@ class Attempt:
         await traced(self._trace, name, info, self._start_tls, host, label, is_origin)
 
     async def _start_tls(self, host: str, label: str, is_origin: bool) -> Stream:
-        from .contexts import SessionCache, create_engine, default_context
+        from .contexts import SessionCache, create_engine, default_context, session_key
         from .tls import TLSStream
 
         connector = self._connector
@@ -284,14 +284,13 @@ class Attempt:
         context = default_context() if given is None else given
         if connector._sessions is None:
             connector._sessions = SessionCache()
+        key = session_key(context, label)
         assert self._stream is not None
         tls = TLSStream(
             self._stream,
-            create_engine(
-                context, host, alpn=self._offer(is_origin), session=connector._sessions.get(context, label)
-            ),
+            create_engine(context, host, alpn=self._offer(is_origin), session=connector._sessions.get(key)),
             peer=label,
-            keep_session=partial(connector._sessions.put, context, label),
+            keep_session=partial(connector._sessions.put, key),
         )
         self._stream = tls
         if not await tls.handshake(self._deadline):

@@ -110,6 +110,14 @@ def create_engine(
         return TLSEngine(context, server_hostname=host, session=session)
 
 
+SessionKey = tuple[ssl.SSLContext, ssl.VerifyMode, ssl.VerifyFlags, bool, str]
+
+
+def session_key(context: ssl.SSLContext, label: str) -> SessionKey:
+    """What a session was verified by: resumed it is not, and by then the context may ask for more."""
+    return (context, context.verify_mode, context.verify_flags, context.check_hostname, label)
+
+
 class SessionCache:
     """The last session of each origin, for abbreviated handshakes (RFC 8446 §2.2).
 
@@ -118,22 +126,22 @@ class SessionCache:
     """
 
     def __init__(self) -> None:
-        self._sessions: OrderedDict[tuple[ssl.SSLContext, str], ssl.SSLSession] = OrderedDict()
+        self._sessions: OrderedDict[SessionKey, ssl.SSLSession] = OrderedDict()
         self._lock = threading.Lock()
         mind_forks(self)
 
     def forget_parent(self) -> None:
         self._lock = threading.Lock()
 
-    def get(self, context: ssl.SSLContext, label: str) -> ssl.SSLSession | None:
+    def get(self, key: SessionKey) -> ssl.SSLSession | None:
         with self._lock:
-            return self._sessions.get((context, label))
+            return self._sessions.get(key)
 
-    def put(self, context: ssl.SSLContext, label: str, session: ssl.SSLSession | None) -> None:
+    def put(self, key: SessionKey, session: ssl.SSLSession | None) -> None:
         if session is None:
             return
         with self._lock:
-            self._sessions[context, label] = session
-            self._sessions.move_to_end((context, label))
+            self._sessions[key] = session
+            self._sessions.move_to_end(key)
             if len(self._sessions) > SESSIONS_KEPT:
                 self._sessions.popitem(last=False)
