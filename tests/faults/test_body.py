@@ -440,6 +440,31 @@ def test_an_early_success_lets_the_reader_drive_the_upload(colour: Colour) -> No
     colour.run(main)
 
 
+@row("H1W-09", "H1B-10")
+def test_an_early_success_that_ends_with_the_connection(colour: Colour) -> None:
+    """It does not say that the peer takes no more, and here the peer waits for it."""
+    size = 16 * 1024 * 1024
+
+    def script(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\nok")
+        left = size - len(peer.recv())
+        while left > 0 and (data := peer.sock.recv(1024 * 1024)):
+            left -= len(data)
+        peer.send(b"%d" % left)
+
+    async def main() -> None:
+        fields = [(b"Host", b"h"), (b"Content-Length", b"%d" % size)]
+        with Server(first_then_serve(script)) as server:
+            async with colour.client() as client:
+                stream = httpcore.PlainByteStream(bytes(size))
+                response = await client.send(server.url(), b"POST", fields, stream)
+                assert await response.read() == b"ok0"
+                assert await client.get(server.url(b"/next")) == b"/next"
+
+    colour.run(main)
+
+
 @row("H1W-09", "TMO-05")
 def test_an_end_behind_an_early_success_is_no_progress(colour: Colour) -> None:
     """It stays there to be received, so that who waited for it would wait no more: nor would a loop go on."""

@@ -477,8 +477,10 @@ class TestUntilClose:
         assert engine.is_complete
         assert engine.next_data() == b""
 
-    def test_it_says_close(self) -> None:
-        assert begin(OK + b"\r\n").wants_close
+    def test_to_end_with_the_connection_is_not_to_say_so(self) -> None:
+        """A peer that sends until it closes may well take the rest of the request."""
+        assert not begin(OK + b"\r\n").wants_close
+        assert begin(OK + b"Connection: close\r\n\r\n").wants_close
 
 
 class TestNoBody:

@@ -151,7 +151,8 @@ class Engine:
         self.response_started = False
         """Whether a byte has arrived since the request was started."""
         self.wants_close = False
-        """Whether the peer closes the connection after this response; known with the final head."""
+        """Whether the peer says that it closes the connection after this response, so that it takes no more
+        of the request (RFC 9112 §9.6); known with the final head."""
         self.is_complete = False
         """Whether the response has been read to its end."""
         self.trailers: list[Field] = []
@@ -371,7 +372,7 @@ class Engine:
             self._complete()
         elif framing is Framing.UNTIL_CLOSE:
             self._stage = Stage.UNTIL_CLOSE
-            self._is_last = self.wants_close = True
+            self._is_last = True
         elif framing is Framing.RAW:
             self._stage = Stage.RAW
         elif framing is Framing.FAULTY:
