@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 from .._exceptions import ReadError, WriteError, shed_frames
 from .._forks import lead_nowhere, mind_forks
 from .._types import Buffer
-from .base import RECEIVE_SIZE
+from .base import CLOSED_TO_READER, CLOSED_TO_WRITER, RECEIVE_SIZE
 from .sockets import create_look, socket_info
 
 # What `get_running_loop` is built on: outside a loop it returns `None`, which is cheaper than an exception.
@@ -245,7 +245,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
 
     def _receive_nothing(self) -> bytes | None:
         if self._is_aborted:
-            raise ReadError("The connection was closed while it was being read.")
+            raise ReadError(CLOSED_TO_READER)
         if self._is_ended:
             return b""
         if self._is_lost:
@@ -360,7 +360,7 @@ class AsyncioStream(asyncio.BufferedProtocol):
 
     def _reason(self, what: str) -> str:
         if self._is_aborted:
-            return "The connection was closed while it was being used."
+            return CLOSED_TO_WRITER
         return f"{what}: {self._error or 'the connection is closed'}."
 
     # The timer.

@@ -21,6 +21,10 @@ T = TypeVar("T")
 RECEIVE_SIZE = 64 * 1024
 """Bytes that a stream is asked for at once. For larger pieces the allocator uses fresh pages each time."""
 
+CLOSED_TO_READER = "The connection was closed while it was being read."
+CLOSED_TO_WRITER = "The connection was closed while it was being written to."
+"""What they are told of a stream that somebody aborted."""
+
 
 class Stream(Protocol):
     """A connected, ordered byte stream. Raises `ReadError` and `WriteError`, nothing else."""

@@ -23,7 +23,7 @@ from typing import TypeVar
 from .._exceptions import ReadError, WriteError, shed_frames
 from .._forks import mind_forks
 from .._types import Buffer
-from .base import RECEIVE_SIZE
+from .base import CLOSED_TO_READER, CLOSED_TO_WRITER, RECEIVE_SIZE
 from .sockets import create_look, fault_of, socket_info
 
 T = TypeVar("T")
@@ -43,8 +43,6 @@ _SHORTEST = 1e-9
 
 _LONGEST = 2**31 - 1
 """Milliseconds that `poll` can count."""
-
-_CLOSED = "The connection was closed while it was being read."
 
 
 class SyncStream:
@@ -93,7 +91,7 @@ class SyncStream:
         try:
             self._is_sending = True
             if self._is_aborted:
-                raise WriteError("The connection was closed while it was being written to.")
+                raise WriteError(CLOSED_TO_WRITER)
             sent = self._sock.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
@@ -160,13 +158,13 @@ class SyncStream:
         try:
             self._is_receiving = True
             if self._is_aborted:
-                raise ReadError(_CLOSED)
+                raise ReadError(CLOSED_TO_READER)
             data = sock.recv(limit)
         except (BlockingIOError, InterruptedError):
             data = None
         except OSError as exc:
             if self._is_aborted:
-                raise ReadError(_CLOSED) from exc
+                raise ReadError(CLOSED_TO_READER) from exc
             # The receiver's own timeout has no number; what the kernel has given up is ETIMEDOUT.
             if not isinstance(exc, TimeoutError) or exc.errno is not None:
                 shed_frames(exc)
@@ -180,7 +178,7 @@ class SyncStream:
                 self._close_if_unused()
         if not data:
             if self._is_aborted:
-                raise ReadError(_CLOSED)
+                raise ReadError(CLOSED_TO_READER)
             self._is_ended = data is not None
             if self._is_ended and self._fault is not None and limit:
                 raise ReadError(f"Receiving failed: {self._fault}.") from self._fault

@@ -18,6 +18,7 @@ import trio
 from .._exceptions import ReadError, WriteError, shed_frames
 from .._forks import mind_forks
 from .._types import Buffer
+from .base import CLOSED_TO_READER, CLOSED_TO_WRITER
 from .sockets import create_look, fault_of, socket_info
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ class TrioStream:
 
     def try_send(self, data: Buffer) -> int:
         if self._is_aborted:
-            raise WriteError("The connection was closed while it was being written to.")
+            raise WriteError(CLOSED_TO_WRITER)
         try:
             sent = self._sock.send(data)
         except (BlockingIOError, InterruptedError):
@@ -62,7 +63,7 @@ class TrioStream:
 
     def try_receive(self, limit: int) -> bytes | None:
         if self._is_aborted:
-            raise ReadError("The connection was closed while it was being read.")
+            raise ReadError(CLOSED_TO_READER)
         try:
             data = self._sock.recv(limit)
         except (BlockingIOError, InterruptedError):

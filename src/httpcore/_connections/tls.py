@@ -14,7 +14,7 @@ import ssl
 import threading
 from collections.abc import Callable, Coroutine
 
-from .._backends.base import RECEIVE_SIZE, Stream, say_goodbye
+from .._backends.base import CLOSED_TO_READER, CLOSED_TO_WRITER, RECEIVE_SIZE, Stream, say_goodbye
 from .._exceptions import ConnectError, ReadError, WriteError
 from .._protocols.tls import TLSEngine, describe
 from .._types import Buffer
@@ -69,7 +69,7 @@ class TLSStream:
         try:
             self._is_in_use = True
             if self._is_aborted:
-                raise WriteError("The connection was closed while it was being written to.")
+                raise WriteError(CLOSED_TO_WRITER)
             if self._engine.has_output and not self._flush():
                 return 0
             taken = self._engine.write(data)
@@ -85,7 +85,7 @@ class TLSStream:
         try:
             self._is_in_use = True
             if self._is_aborted:
-                raise ReadError("The connection was closed while it was being read.")
+                raise ReadError(CLOSED_TO_READER)
             while (data := engine.read(limit)) is None:
                 ciphertext = self._inner.try_receive(RECEIVE_SIZE)
                 if ciphertext is None:
