@@ -200,6 +200,43 @@ def test_what_is_waited_for_is_ones_own_progress(colour: Colour) -> None:
     colour.run(main)
 
 
+@row("TMO-09")
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_connection_that_was_silent_and_that_nobody_reads(colour: Colour, comes: bool) -> None:
+    """It is looked at by whoever would use it next, who else would wait for what nobody hears."""
+    has_come = threading.Event()
+
+    def script(peer: HTTP2Peer) -> None:
+        peer.warm_up()
+        held = peer.recv_request()
+        peer.headers(held, OK)
+        peer.expect_rst(peer.recv_request(), Code.CANCEL)
+        if comes:
+            peer.data(held, b"x")
+        has_come.set()
+        if not comes:
+            peer.expect_rst(held, Code.CANCEL)
+            peer.expect_end()
+            return
+        peer.serve()
+
+    async def main() -> None:
+        with Server(first_then_serve(script)) as server:
+            async with prior(colour, max_connections=1 if comes else 2) as client:
+                assert await client.get(server.url()) == b"ok"
+                held = await client.send(server.url(b"/held"))
+                exc = await fails(client.get(server.url(b"/silent"), read=0.05))
+                assert isinstance(exc, httpcore.ReadTimeout)
+                while not has_come.is_set():
+                    await colour.pause()
+                assert await client.get(server.url(b"/next"), pool=5.0) == b"/next"
+                await held.close()
+                assert await client.get(server.url(b"/last"), pool=5.0) == b"/last"
+                assert server.accepted == (1 if comes else 2)
+
+    colour.run(main)
+
+
 # Threads, figures, the end.
 
 

@@ -163,7 +163,12 @@ class HTTP2Connection:
             return GONE
         if not engine.is_usable or self._is_retired or self._write_error is not None:
             return RETIRED
-        return 0 if self._is_suspect else engine.capacity
+        return 0 if self._is_suspect and not self._is_unread else engine.capacity
+
+    @property
+    def _is_unread(self) -> bool:
+        """Whether nobody would notice if something came, so that whoever wants to use it has to look."""
+        return not self._is_pushed and self._turns.reader is None
 
     @property
     def is_gone(self) -> bool:
@@ -183,9 +188,11 @@ class HTTP2Connection:
         return self._is_cut and not self.engine.goaway_code
 
     def is_ready(self) -> bool:
-        if not self._is_pushed and self._turns.reader is None:
-            # Nobody reads: the peer may have closed, or said that it is about to.
+        if self._is_unread:
+            # The peer may have closed, or said that it is about to.
             self._look()
+            if self._is_suspect:
+                return False
         return self._standing >= 0
 
     def has_news(self) -> bool:
@@ -332,9 +339,6 @@ class HTTP2Connection:
     def suspect(self) -> None:
         """Nothing at all arrived while an exchange waited: no new requests until something does."""
         self._is_suspect = True
-        if not self._is_pushed and len(self.lanes) <= 1:
-            # Nobody is left who would notice.
-            self._is_retired = True
         self._settle()
 
     def retire(self) -> None:
