@@ -1,7 +1,7 @@
 """HTTP/2, client side, sans-IO (RFC 9113)."""
 
 from .engine import Engine
-from .frames import ErrorCode
+from .errors import ErrorCode
 from .limits import DEFAULT_LIMITS, Limits
 from .requests import RequestFields, prepare_fields
 from .responses import ResponseHead

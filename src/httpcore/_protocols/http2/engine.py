@@ -33,15 +33,12 @@ from ..fields import quote
 from ..hpack import ENTRY_OVERHEAD, Decoder, Encoder, HPACKError
 from ..requests import as_bytes, check_request_line
 from . import frames
+from .errors import ErrorCode, Fault, describe_code, describe_fault
 from .flow import CONNECTION_WINDOW, decide_window
 from .frames import (
     HEADER_SIZE,
-    ErrorCode,
-    Fault,
     check_connection_frame,
     check_size,
-    describe_code,
-    describe_fault,
     describe_frame,
     pack_frame,
     pack_header,

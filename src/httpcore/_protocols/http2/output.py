@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..._types import Buffer
-from .frames import ErrorCode, Fault
+from .errors import ErrorCode, Fault
 from .limits import Limits
 
 

@@ -8,7 +8,7 @@ in steps as small as that.
 
 from __future__ import annotations
 
-from .frames import ErrorCode, Fault
+from .errors import ErrorCode, Fault
 from .limits import Limits
 
 USELESS = 10

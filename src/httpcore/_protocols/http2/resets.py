@@ -7,7 +7,8 @@ the last one that was forgotten, anything might be meant for a stream that we ha
 
 from __future__ import annotations
 
-from .frames import ErrorCode, Fault, describe_frame
+from .errors import ErrorCode, Fault
+from .frames import describe_frame
 from .limits import Limits
 from .patience import Patience
 

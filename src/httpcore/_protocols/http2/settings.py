@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .errors import ErrorCode, Fault
 from .flow import STREAM_WINDOW
-from .frames import ErrorCode, Fault, pack_settings, unpack_setting
+from .frames import pack_settings, unpack_setting
 from .limits import Limits
 
 HEADER_TABLE_SIZE = 0x1

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from ..._exceptions import RemoteProtocolError
 from ..._types import Field
 from ..hpack import FieldBlock
+from .errors import ErrorCode, Fault, describe_code
 from .flow import STREAM_WINDOW, TINY_SIZE
-from .frames import ErrorCode, Fault, describe_code
 from .responses import ParsedHead, ResponseHead, describe_flaw
 
 
