@@ -21,7 +21,7 @@ from ..colours import ASYNC_NAMES, TIMEOUT, Client, Colour
 from ..peers.certificates import client_context, server_context
 from ..peers.http2 import h2_context, http2
 from ..peers.http2 import serve as serve_http2
-from ..peers.scripted import Peer, Script, Server, serve
+from ..peers.scripted import Peer, Script, Server, first_then_serve, serve
 from .rows import row
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -68,6 +68,39 @@ def test_a_pool_in_a_second_loop(name: str) -> None:
         colour.run(first)
         colour.run(second)
         assert server.accepted == 2
+
+
+@row("RTM-01")
+@pytest.mark.parametrize("peer", ["http11", "http2", "gone"])
+@pytest.mark.parametrize("name", ASYNC_NAMES)
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_a_goodbye_that_no_loop_can_send(name: str, peer: str) -> None:
+    """TLS and HTTP/2 have something to say when a connection is closed; its loop is gone, the peer perhaps too."""
+    colour = Colour(name)
+    is_over, ends = threading.Event(), threading.Semaphore(0)
+
+    def answer_and_go(peer: Peer) -> None:
+        peer.recv_head()
+        peer.answer(b"/a")
+        assert is_over.wait(TIMEOUT)
+        peer.reset()
+
+    scripts = {"http11": serve, "http2": http2(serve_http2), "gone": first_then_serve(answer_and_go)}
+    context = h2_context() if peer == "http2" else server_context()
+    with Server(noting_its_end(scripts[peer], ends), context=context) as server:
+        client = colour.client(http2=peer == "http2", ssl_context=client_context())
+
+        async def get() -> None:
+            assert await client.get(server.url(b"/a")) == b"/a"
+
+        colour.run(get)
+        if peer == "gone":
+            is_over.set()
+            assert ends.acquire(timeout=TIMEOUT)
+        colour.run(get)
+        assert server.accepted == 2
+        colour.run(client.close)
+        assert client.pool.statistics()["connections"] == 0
 
 
 @row("RTM-01")

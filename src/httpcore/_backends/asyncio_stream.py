@@ -195,10 +195,16 @@ class AsyncioStream(asyncio.BufferedProtocol):
             raise WriteError(self._reason("Sending failed")) from self._error
         if self._is_paused:
             return 0
-        if len(data) <= SLICE:
-            transport.write(data if isinstance(data, bytes) else bytes(data))
-            return len(data)
-        view = memoryview(data)
+        try:
+            if len(data) <= SLICE:
+                transport.write(data if isinstance(data, bytes) else bytes(data))
+                return len(data)
+            return self._write_slices(transport, memoryview(data))
+        except RuntimeError as exc:
+            # Its loop is closed: a transport still says goodbye, or wants to tell of an end, and cannot.
+            raise WriteError(f"Sending failed: {exc}.") from exc
+
+    def _write_slices(self, transport: asyncio.Transport, view: memoryview) -> int:
         sent = 0
         while sent < len(view) and not self._is_paused and not transport.is_closing():
             # A copy of a slice: what the transport cannot send at once it may keep for long.
