@@ -54,4 +54,4 @@ faults: $(VENV)/.stamp
 
 # The suite on every other Python that is installed, without the long runs and the real servers.
 pythons: $(VENV)/.stamp
-	.ci/pythons
+	$(BIN)/python .ci/suites.py pythons
