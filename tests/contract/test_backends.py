@@ -120,12 +120,12 @@ def test_waiting_for_one_of_several_sockets(colour: Colour) -> None:
 
 def test_a_refused_connection_is_writable(colour: Colour) -> None:
     async def main() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            address = server.getsockname()
-        with socket.socket() as sock:
+        # Who holds a port without listening refuses there, and nobody else can listen meanwhile.
+        with socket.socket() as refuser, socket.socket() as sock:
+            refuser.bind(("127.0.0.1", 0))
             sock.setblocking(False)
             try:
-                sock.connect(address)
+                sock.connect(refuser.getsockname())
             except BlockingIOError:
                 pass
             assert list(await backend_of(colour).wait_writable([sock], monotonic() + TIMEOUT)) == [sock]
