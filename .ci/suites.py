@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -69,7 +69,8 @@ class Suite:
     def show(self) -> None:
         sys.stdout.flush()
         self._output.seek(0)
-        shutil.copyfileobj(self._output, sys.stdout.buffer)
+        with self._output:
+            shutil.copyfileobj(self._output, sys.stdout.buffer)
         sys.stdout.flush()
 
     @property
@@ -80,25 +81,36 @@ class Suite:
 def main() -> int:
     pythons = {version: find_python(version) for version in VERSIONS if version != OURS}
     suites = [suite_on(version, python) for version, python in pythons.items() if python]
-    last = None
-    if sys.argv[1:] != ["pythons"]:
-        last = Suite("make test", (*MAKE, "test"))
-        # The longest first, so that no core is idle at the end.
-        suites = [last, *suites, Suite("make interop", (*MAKE, "interop"))]
+    print("Not installed:", ", ".join(name for name, python in pythons.items() if not python) or "none")
+    if sys.argv[1:] == ["pythons"]:
+        return 0 if have_passed(suites) else 1
+    last = Suite("make test", (*MAKE, "test"))
+    # The longest first, so that no core is idle at the end.
+    suites = [last, *suites, Suite("make interop", (*MAKE, "interop"))]
+    return 0 if have_passed(suites, last=last) else 1
+
+
+def have_passed(suites: Sequence[Suite], *, last: Suite | None = None) -> bool:
+    """Run them, and show what they say; whether all have passed."""
     with ThreadPoolExecutor(AT_ONCE) as executor:
         running = {executor.submit(suite.run): suite for suite in suites}
-        for future in as_completed(running):
-            future.result()
-            suite = running[future]
-            print(suite.verdict, flush=True)
-            if suite is not last:
-                suite.show()
-    print("\nNot installed:", ", ".join(name for name, python in pythons.items() if not python) or "none")
+        try:
+            for future in as_completed(running):
+                future.result()
+                suite = running[future]
+                print(suite.verdict, flush=True)
+                if suite is not last:
+                    suite.show()
+        except BaseException:
+            # Whoever interrupts the suites that run means the others, too.
+            executor.shutdown(cancel_futures=True)
+            raise
+    print()
     for suite in suites:
         print(suite.verdict)
-    if last:
+    if last is not None:
         last.show()
-    return 0 if all(suite.has_passed for suite in suites) else 1
+    return all(suite.has_passed for suite in suites)
 
 
 def suite_on(version: str, python: str) -> Suite:
