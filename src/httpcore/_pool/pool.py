@@ -208,6 +208,9 @@ class Pool:
         # Threads have no loop that might have changed.
         if self._loop is not None or self._backend is None:
             self._enter_loop()
+        # What an exception out of nowhere left in the post, a `close` say, is older than this request.
+        if self._mail:
+            self._settle()
         now = monotonic()
         ledger = self.ledger
         if ask is not None:
