@@ -1,11 +1,10 @@
-"""Suites of tests, two at a time.
+"""Suites of tests, beside one another.
 
     .ci/suites.py           `make test`, the same on each other Python that is installed, and `make interop`
     .ci/suites.py pythons   the other Pythons alone
 
-Almost half of a suite is waiting: for peers, for children, for limits that have to pass. What it holds
-against a clock leaves out how long it waited for a processor (`tests/stopwatch.py`); so one may run beside
-another.
+Almost half of a suite is waiting: for peers, for children, for limits that have to pass. So there are two for
+each processor. What they hold against a clock leaves out how long they waited for one (`tests/stopwatch.py`).
 
 What a suite says is kept, and shown whole once it has ended, that of `make test` last, so that the summary
 of its tests is the last line of all. The exit code is 0 only if every suite has passed.
@@ -25,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-AT_ONCE = 2
+AT_ONCE = 2 * (os.cpu_count() or 1)
 
 MAKE = ("make", "--no-print-directory")
 
@@ -85,7 +84,7 @@ def main() -> int:
     if sys.argv[1:] == ["pythons"]:
         return 0 if have_passed(suites) else 1
     last = Suite("make test", (*MAKE, "test"))
-    # The longest first, so that no core is idle at the end.
+    # The longest first, so that no processor is idle at the end.
     suites = [last, *suites, Suite("make interop", (*MAKE, "interop"))]
     return 0 if have_passed(suites, last=last) else 1
 
