@@ -16,6 +16,8 @@ import sys
 import time
 from urllib.parse import urlsplit
 
+from sketch import SketchPool, SketchProtocol, SketchSocket, SketchTrioSocket
+
 TIMEOUT = 30.0
 CHUNK = 65536
 UPLOAD = 100 * 1024 * 1024
@@ -257,15 +259,22 @@ async def together(loop: str, work, shares: list) -> None:
         await asyncio.gather(*(work(share) for share in shares))
 
 
-async def floor_trio(target: Target, scenario: str, concurrency: int, *, is_timed: bool = False):
+async def connect_trio(target: Target, count: int) -> list:
     import trio
 
     socks = []
-    for _ in range(concurrency):
+    for _ in range(count):
         sock = trio.socket.socket()
         await sock.connect((target.host, target.port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         socks.append(sock)
+    return socks
+
+
+async def floor_trio(target: Target, scenario: str, concurrency: int, *, is_timed: bool = False):
+    import trio
+
+    socks = await connect_trio(target, concurrency)
 
     async def run(count: int) -> None:
         async def work(sock: trio.socket.SocketType) -> None:
@@ -303,6 +312,56 @@ async def floor_anyio(target: Target, scenario: str, concurrency: int):
         await together("anyio", work, streams)
 
     return run
+
+
+# The sketch.
+
+
+def sketch_sync(target: Target, scenario: str):
+    url = url_of(target)
+    fields = fields_of(target, scenario)
+    ext = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT)}
+    pool = SketchPool(url[:3], [SketchSocket(target.connect(), TIMEOUT)])
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            _, _, body, _ = pool.request(b"GET", url, fields, None, ext)
+            for _chunk in body:
+                pass
+
+    return run
+
+
+def sketch_async(target: Target, connections: list):
+    url = url_of(target)
+    fields = fields_of(target, "small")
+    ext = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT)}
+    concurrency = len(connections)
+    pool = SketchPool(url[:3], connections)
+
+    async def work(count: int) -> None:
+        for _ in range(count):
+            _, _, body, _ = await pool.arequest(b"GET", url, fields, None, ext)
+            async for _chunk in body:
+                pass
+
+    async def run(count: int) -> None:
+        await together(target.loop, work, [count // concurrency] * concurrency)
+
+    return run
+
+
+async def sketch_asyncio(target: Target, scenario: str, concurrency: int):
+    loop = asyncio.get_running_loop()
+    connections = []
+    for _ in range(concurrency):
+        _, protocol = await loop.create_connection(SketchProtocol, target.host, target.port)
+        connections.append(protocol)
+    return sketch_async(target, connections)
+
+
+async def sketch_trio(target: Target, scenario: str, concurrency: int):
+    return sketch_async(target, [SketchTrioSocket(sock) for sock in await connect_trio(target, concurrency)])
 
 
 # Ours, and httpcore2 through the interface it has.
@@ -581,7 +640,11 @@ def main() -> None:
         return
 
     async def serve() -> None:
-        library = loop if name.startswith("floor") and loop in ("trio", "anyio") else "async"
+        library = "async"
+        if name.startswith("floor") and loop in ("trio", "anyio"):
+            library = loop
+        elif name == "sketch":
+            library = "trio" if loop == "trio" else "asyncio"
         run = await globals()[f"{name}_{library}"](target, scenario, int(concurrency))
         # Reading blocks the loop on purpose: between rounds nothing runs.
         for line in iter(sys.stdin.readline, ""):

@@ -35,9 +35,10 @@ PATIENCE = 60
 PACKAGES = ["pycurl", "pyreqwest", "aiohttp", "urllib3", "httpcore2[asyncio,trio,http2]", "uvloop"]
 
 SYNC = ["floor", "ours", "pycurl", "pyreqwest", "urllib3", "httpcore2"]
-SYNC_PLAIN = ["floor", "floor_timed", *SYNC[1:]]
+SYNC_PLAIN = ["floor", "floor_timed", "sketch", *SYNC[1:]]
 ASYNC = ["floor", "ours", "pyreqwest", "aiohttp", "httpcore2"]
-TRIO = ["floor", "floor_timed", "ours", "httpcore2"]
+ASYNC_PLAIN = ["floor", "sketch", *ASYNC[1:]]
+TRIO = ["floor", "floor_timed", "sketch", "ours", "httpcore2"]
 ANYIO = ["floor", "ours", "httpcore2"]
 PROXIED = ["ours", "ours_tunnelled", "ours_forwarded"]
 SYNC_LARGE = ["floor", "ours", "pycurl", "urllib3", "httpcore2"]
@@ -57,9 +58,9 @@ class Scenario(NamedTuple):
 SCENARIOS = [
     Scenario("sync, 1, plain", "sync", "small", SYNC_PLAIN),
     Scenario("sync, 1, TLS", "sync", "small", SYNC, tls=True),
-    Scenario("asyncio, 1, plain", "asyncio", "small", ASYNC),
+    Scenario("asyncio, 1, plain", "asyncio", "small", ASYNC_PLAIN),
     Scenario("asyncio, 1, TLS", "asyncio", "small", ASYNC, tls=True),
-    Scenario("asyncio, 100, plain", "asyncio", "small", ASYNC, 100, count=2000),
+    Scenario("asyncio, 100, plain", "asyncio", "small", ASYNC_PLAIN, 100, count=2000),
     Scenario("asyncio, 100, TLS", "asyncio", "small", ASYNC, 100, tls=True, count=2000),
     Scenario("uvloop, 1, plain", "uvloop", "small", ASYNC),
     Scenario("uvloop, 100, plain", "uvloop", "small", ASYNC, 100, count=2000),
@@ -89,7 +90,7 @@ SCENARIOS = [
 
 
 def start_client(name: str, loop: str, scenario: str, concurrency: int, *arguments: str) -> Client:
-    own = name.startswith(("floor", "ours"))
+    own = name.startswith(("floor", "sketch", "ours"))
     python = sys.executable if own else str(PEERS / "bin" / "python")
     script = str(ROOT / "benchmarks" / "clients.py")
     command = [python, script, name, loop, scenario, str(concurrency), *arguments]
