@@ -140,6 +140,6 @@ class AsyncioBackend:
             raise TimeoutError("Foreign code took too long.") from exc
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Callable[[], None] | None:
-        loop = asyncio._get_running_loop()
-        # A finaliser runs where it runs.
+        loop = running_loop()
+        # A finaliser may run outside any loop.
         return None if loop is None else loop.call_later(max(0.0, when - monotonic()), callback).cancel

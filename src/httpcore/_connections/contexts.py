@@ -114,7 +114,7 @@ SessionKey = tuple[ssl.SSLContext, ssl.VerifyMode, ssl.VerifyFlags, bool, str]
 
 
 def session_key(context: ssl.SSLContext, label: str) -> SessionKey:
-    """What a session was verified by: resumed it is not, and by then the context may ask for more."""
+    """What a session was verified by: to resume it verifies nothing, and the context may ask for more now."""
     return (context, context.verify_mode, context.verify_flags, context.check_hostname, label)
 
 

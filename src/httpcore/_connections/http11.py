@@ -306,7 +306,7 @@ class HTTP11Exchange(Exchange):
 
     async def _wait_for_room(self) -> None:
         timeouts = self._request.timeouts
-        # Behind a complete response nothing is taken any more, so that waiting for it would be in vain.
+        # After a complete response nothing more is taken, so to wait for it would be in vain.
         is_listening = not self._engine.is_complete
         if not await self._stream.wait(is_listening, True, timeouts.deadline(timeouts.write)):
             raise self._late(WriteTimeout, "No room for more of the request", timeouts.write)
@@ -365,7 +365,7 @@ class HTTP11Exchange(Exchange):
         while (data := None if engine.is_complete else engine.next_data()) is None:
             if upload is not None and upload.is_running:
                 await self._advance(upload)
-                # Behind the response the peer may send for ever: that is not ours to keep.
+                # After the response the peer may send for ever: that is not ours to keep.
                 if not engine.is_complete:
                     self._take()
             elif engine.is_complete:

@@ -104,8 +104,8 @@ class Request:
 
     __slots__ = ("body", "headers", "method", "route", "target", "timeouts", "trace")
 
-    # Set by who prepares it, one by one: there is one of these for every request, and as arguments they would
-    # cost twice as much.
+    # Set one by one, by whoever prepares it: there is one of these for every request, and as arguments they
+    # would cost twice as much.
     method: bytes
     target: bytes
     headers: HeaderFields

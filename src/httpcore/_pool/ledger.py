@@ -12,7 +12,7 @@ an exception out of nowhere (KeyboardInterrupt) leaves `_dirty` set, and the nex
 Invariants: a place is in exactly one phase; `len(places)` never exceeds `max_connections`; no ticket that
 may open a connection waits while a slot is free or an idle connection could be closed for it.
 
-The file is long because each operation may touch each index: who takes one of them out takes a piece of all.
+The file is long because every operation may touch every index: none of these could move out alone.
 """
 
 from __future__ import annotations
