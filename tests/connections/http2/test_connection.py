@@ -312,3 +312,42 @@ def test_a_turn_of_the_loop_takes_so_much_and_no_more() -> None:
     assert connection.engine.failure is None, connection.engine.failure
     assert connection.engine.received_count == len(wire)
     assert turns > 3
+
+
+class SlowKeeper:
+    """A keeper that hears of the first change after another thread has told it of the next."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        self.meanwhile: Callable[[], None] | None = meanwhile
+        self.heard: list[int] = []
+
+    def resized(self, capacity: int) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        self.heard.append(capacity)
+
+    def retired(self) -> None:
+        raise AssertionError
+
+    def gone(self) -> None:
+        pass
+
+
+def test_what_the_keeper_hears_last_is_true() -> None:
+    """Else it would have no room on a connection that has some, and all would wait for nothing."""
+    stream = PouringStream([])
+    connection = HTTP2Connection(stream, peer="changing.example", backend=SyncBackend())
+    connection.start()
+
+    def allow(count: int) -> None:
+        entry = Setting.MAX_CONCURRENT_STREAMS.to_bytes(2, "big") + count.to_bytes(4, "big")
+        stream.pieces.append(b"\0\0\6\4" + bytes(5) + entry)
+        connection._take_turn()
+
+    keeper = SlowKeeper(lambda: allow(7))
+    connection.keeper = keeper
+    allow(0)
+    assert keeper.heard == [7, 0, 7]
+    allow(8)
+    assert keeper.heard == [7, 0, 7, 8]

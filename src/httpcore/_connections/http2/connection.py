@@ -675,20 +675,25 @@ class HTTP2Connection:
         while woken:
             _wake_first(woken)
         if self._standing != self._known_standing:
-            self._tell_keeper(self._standing)
+            self._tell_keeper()
 
-    def _tell_keeper(self, standing: int) -> None:
-        if self.keeper is NOBODY:
+    def _tell_keeper(self) -> None:
+        keeper = self.keeper
+        if keeper is NOBODY:
             return
-        # Marked first, since the keeper may close the connection; what an interruption loses here is found
-        # out by `is_ready`.
-        self._known_standing = standing
-        if standing == GONE:
-            self.keeper.gone()
-        elif standing == RETIRED:
-            self.keeper.retired()
-        else:
-            self.keeper.resized(standing)
+        while True:
+            # Marked first, since the keeper may close the connection; what an interruption loses here is
+            # found out by `is_ready`.
+            standing = self._known_standing = self._standing
+            if standing == GONE:
+                keeper.gone()
+            elif standing == RETIRED:
+                keeper.retired()
+            else:
+                keeper.resized(standing)
+            # Another thread may have changed it meanwhile, and told so before this one told what was.
+            if standing == self._standing == self._known_standing:
+                return
 
 
 def _wake_first(woken: list[Parker]) -> None:
