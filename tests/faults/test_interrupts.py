@@ -81,6 +81,34 @@ def test_an_interrupt_at_any_line_of_pool_and_ledger() -> None:
                 raise AssertionError("the exchange never completed")
 
 
+@row("CAN-14")
+def test_a_close_that_was_cut_short_is_older_than_the_next_request(colour: Colour) -> None:
+    """It is made up for before the request has a place that it could take away."""
+
+    class Interrupt(BaseException):
+        pass
+
+    async def main() -> None:
+        with Server(serve) as server:
+            async with colour.client() as client:
+                assert await client.get(server.url(b"/a")) == b"/a"
+                ledger = client.pool._pool.ledger
+                clear = ledger.clear
+                interrupts = [Interrupt]
+
+                def clear_and_be_interrupted(now: float) -> None:
+                    clear(now)
+                    if interrupts:
+                        raise interrupts.pop()
+
+                ledger.clear = clear_and_be_interrupted
+                with pytest.raises(Interrupt):
+                    await client.close()
+                assert await client.get(server.url(b"/b")) == b"/b"
+
+    colour.run(main)
+
+
 @row("CAN-14", on=["sync"])
 def test_a_signal_in_a_blocked_read() -> None:
     class Interrupt(BaseException):
