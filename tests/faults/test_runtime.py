@@ -158,6 +158,40 @@ def test_a_pool_that_is_dropped_says_so_once_and_closes(colour: Colour, protocol
     colour.run(main)
 
 
+@pytest.mark.parametrize("protocol", ["http11", "tls", "http2"])
+def test_a_closed_pool_leaves_nothing_to_the_collector(colour: Colour, protocol: str) -> None:
+    context = {"http11": None, "tls": server_context(), "http2": h2_context()}[protocol]
+
+    async def use(server: Server) -> None:
+        async with colour.client(http2=protocol == "http2", ssl_context=client_context()) as client:
+            for target in (b"/1", b"/2"):
+                assert await client.get(server.url(target)) == target
+        # A loop closes in its next turn.
+        await colour.pause()
+
+    async def main() -> None:
+        with Server(http2(serve_http2) if protocol == "http2" else serve, context=context) as server:
+            await use(server)
+            gc.collect()
+            gc.disable()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            try:
+                await use(server)
+                gc.collect()
+                garbage = {type(found).__name__ for found in gc.garbage if _is_ours(found)}
+            finally:
+                gc.set_debug(0)
+                gc.enable()
+                gc.garbage.clear()
+            assert not garbage
+
+    colour.run(main)
+
+
+def _is_ours(found: object) -> bool:
+    return type(found).__module__.startswith("httpcore")
+
+
 @row("RTM-02")
 def test_a_response_is_collected_while_another_thread_is_inside_the_pool(colour: Colour) -> None:
     """The collector runs in any thread, and it may not wait for a lock that this very thread could hold."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from time import monotonic
 from typing import TypeVar
@@ -119,7 +120,8 @@ class Pool:
         self, connector: Connector, limits: Limits, *, find_backend: Callable[[], Backend], replay: bool
     ) -> None:
         self.connector = connector
-        self.ledger: Ledger[Connection] = Ledger(limits, may_share=self._may_share)
+        # No method of ours: with it ledger and pool would keep one another until the collector comes.
+        self.ledger: Ledger[Connection] = Ledger(limits, may_share=partial(_may_share, connector))
         self._find_backend = find_backend
         self._replay = replay
         self._lock = Lock()
@@ -147,7 +149,7 @@ class Pool:
                 connection = self._try_connect(claim, request.route, ask)
                 if connection is None:
                     was_reused = False
-                    request.check(may_be_http2=self._may_share(request.route))
+                    request.check(may_be_http2=self.connector.may_multiplex(request.route))
                     connection = await self._connect(claim, request.route, request.timeouts, request.trace)
                     assert claim.place is not None
                     was_reused = claim.place.uses > 1
@@ -310,10 +312,6 @@ class Pool:
             connection.close()
             raise ConnectError(f"The pool was closed while it connected to {route.label}.")
         return connection
-
-    def _may_share(self, route: object) -> bool:
-        assert isinstance(route, Route)
-        return self.connector.may_multiplex(route)
 
     def _opened(self, place: Place[Connection], connection: Connection, now: float) -> bool:
         return self.ledger.opened(place, connection, capacity=connection.capacity, now=now)
@@ -516,3 +514,8 @@ def _unpark_foreign(grant: Grant[Connection]) -> None:
     parker = grant.ticket.parker if isinstance(grant.ticket, Claim) else None
     if parker is not None:
         parker.unpark(foreign=True)
+
+
+def _may_share(connector: Connector, route: object) -> bool:
+    assert isinstance(route, Route)
+    return connector.may_multiplex(route)
