@@ -151,7 +151,7 @@ def test_a_list_that_another_thread_has_emptied() -> None:
         looks = iter((True, True))
 
         def __bool__(self) -> bool:
-            return next(self.looks, False)
+            return next(self.looks, len(self) > 0)
 
     with Server(serve) as server, httpcore.SyncConnectionPool() as pool:
         pool._pool.ledger.doomed = Emptied()  # type: ignore[assignment]
