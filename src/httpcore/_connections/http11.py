@@ -35,7 +35,7 @@ class HTTP11Connection:
 
     capacity = 1
 
-    __slots__ = ("checkpoint", "engine", "is_busy", "keeper", "peer", "stream")
+    __slots__ = ("checkpoint", "engine", "is_busy", "is_watched", "keeper", "peer", "stream")
 
     def __init__(self, stream: Stream, *, peer: str, checkpoint: Callable[[], Awaitable[None]]) -> None:
         self.stream = stream
@@ -45,7 +45,7 @@ class HTTP11Connection:
         # No reference to the exchange itself: an abandoned response must be found by the collector.
         self.is_busy = False
         self.keeper: Keeper = NOBODY
-        stream.watch(self._notice)
+        self.is_watched = stream.watch(self._notice)
 
     def describe(self) -> str:
         return "HTTP/1.1, ACTIVE" if self.is_busy else "HTTP/1.1, IDLE"
@@ -419,8 +419,10 @@ class HTTP11Exchange(Exchange):
             self._trailers = engine.trailers
         connection.is_busy = False
         upload = self._upload
-        # What came while the rest of an upload went out has not been looked at yet.
-        if engine.can_reuse and (upload is None or (not upload.is_torn and connection.is_ready())):
+        # Nobody has looked at what came behind the response where an upload went on meanwhile; and a loop
+        # that told of it before the response was read tells of it no more.
+        is_ready = connection.is_ready() if connection.is_watched or upload is not None else True
+        if engine.can_reuse and is_ready and (upload is None or not upload.is_torn):
             self._claim.release()
         else:
             connection.close()
