@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -28,6 +29,7 @@ class History(RuleBasedStateMachine):
                 max_connections_per_origin=3,
                 max_keepalive_connections=3,
                 keepalive_expiry=50,
+                max_connection_age=120,
             ),
             may_share=lambda route: route == "c",
         )
@@ -266,6 +268,47 @@ def test_the_work_does_not_grow_with_the_waiters() -> None:
     assert many <= few * 1.1
 
 
+def test_the_work_does_not_grow_with_those_that_may_grow_old() -> None:
+    few, many = steps_of_looking(10), steps_of_looking(1_000)
+    assert many == few
+
+
+def steps_of_looking(connections: int) -> int:
+    ledger, tickets = aging(connections)
+    for ticket in tickets:
+        ledger.release(ticket, 0.0)
+    return steps_of(lambda: ledger.expire(1.0))
+
+
+def aging(connections: int) -> tuple[Ledger[str], list[Ticket[str]]]:
+    """A ledger with connections in use, of which one is born each second and lives for an hour."""
+    ledger: Ledger[str] = Ledger(Limits(max_connection_age=3600.0))
+    tickets: list[Ticket[str]] = [Ticket() for _ in range(connections)]
+    for second, ticket in enumerate(tickets):
+        ledger.request(ticket, "a", "a", float(second))
+        assert ticket.place is not None
+        ledger.opened(ticket.place, f"connection {second}", capacity=1, now=float(second))
+    return ledger, tickets
+
+
+def test_each_connection_goes_when_it_has_its_age() -> None:
+    ledger, tickets = aging(5)
+    for index in (3, 0, 4, 2):
+        ledger.release(tickets[index], 10.0)
+    assert ledger.expire(3599.0) == 3600.0
+    # The second is in use, and goes when it is not.
+    assert ledger.expire(3601.0) == 3602.0
+    assert ledger.doomed == ["connection 0"]
+    ledger.release(tickets[1], 3601.5)
+    assert ledger.doomed == ["connection 0", "connection 1"]
+    # An interrupted operation loses no age.
+    ledger._dirty = True
+    assert ledger.expire(3603.0) == 3604.0
+    assert ledger.doomed == ["connection 0", "connection 1", "connection 2", "connection 3"]
+    assert ledger.expire(3604.0) is None
+    assert not ledger.places
+
+
 def steps_of_closing(waiters: int) -> int:
     ledger: Ledger[str] = Ledger(Limits(max_connections=2))
     tickets: list[Ticket[str]] = [Ticket() for _ in range(waiters)]
@@ -273,6 +316,22 @@ def steps_of_closing(waiters: int) -> int:
         if ledger.request(ticket, "a", "a", 0.0):
             assert ticket.place is not None
             ledger.opened(ticket.place, "connection", capacity=1, now=0.0)
+
+    def close_some() -> None:
+        for ticket in tickets[:50]:
+            assert ticket.place is not None
+            ledger.remove(ticket.place, 0.0)
+            ledger.abandon(ticket, 0.0)
+            for grant in ledger.granted:
+                assert grant.ticket.place is not None
+                ledger.opened(grant.ticket.place, "connection", capacity=1, now=0.0)
+            ledger.granted.clear()
+
+    return steps_of(close_some)
+
+
+def steps_of(action: Callable[[], object]) -> int:
+    """How many lines it takes."""
     steps = 0
 
     def count(frame: FrameType, event: str, argument: Any) -> Any:
@@ -282,14 +341,7 @@ def steps_of_closing(waiters: int) -> int:
 
     sys.settrace(count)
     try:
-        for ticket in tickets[:50]:
-            assert ticket.place is not None
-            ledger.remove(ticket.place, 0.0)
-            ledger.abandon(ticket, 0.0)
-            for grant in ledger.granted:
-                assert grant.ticket.place is not None
-                ledger.opened(grant.ticket.place, "connection", capacity=1, now=0.0)
-            ledger.granted.clear()
+        action()
     finally:
         sys.settrace(None)
     return steps

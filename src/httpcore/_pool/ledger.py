@@ -55,6 +55,8 @@ class Ledger(Generic[C]):
         self.places: dict[Place[C], None] = {}
         # Idle places, the least recently used one first.
         self.idle: OrderedDict[Place[C], None] = OrderedDict()
+        # Open places that have yet to reach their age, the oldest first.
+        self._births: OrderedDict[Place[C], None] = OrderedDict()
         # Waiting tickets that could use a free slot, the oldest first: all but those that stand aside.
         self.waiting: OrderedDict[Ticket[C], None] = OrderedDict()
         # Decisions for the caller to act on, outside the lock.
@@ -135,6 +137,7 @@ class Ledger(Generic[C]):
             place.connection = connection
             place.phase = Phase.OPEN
             place.born = now
+            self._births[place] = None
             origin.dialling -= 1
             origin.may_share = capacity > 1
             origin.capacity = capacity
@@ -219,12 +222,6 @@ class Ledger(Generic[C]):
         """Doom the idle connections that are too old; return when to look again, `None` if nothing ages."""
         self._begin(now)
         due = self._expire(now)
-        age = self.limits.max_connection_age
-        if age is not None:
-            for place in [place for place in self.idle if self._is_too_old(place, now)]:
-                self._evict(place)
-            births = [place.born + age for place in self.idle]
-            due = min(births if due is None else [due, *births], default=None)
         self._dirty = False
         return due
 
@@ -327,6 +324,7 @@ class Ledger(Generic[C]):
         place.phase = Phase.GONE
         self.places.pop(place, None)
         self.idle.pop(place, None)
+        self._births.pop(place, None)
         place.origin.places.pop(place, None)
         place.origin.available.pop(place, None)
         self._forget(place.origin)
@@ -434,22 +432,26 @@ class Ledger(Generic[C]):
         return age is not None and now - place.born >= age
 
     def _expire(self, now: float) -> float | None:
-        expiry = self.limits.keepalive_expiry
-        if expiry is None:
-            return None
-        while self.idle:
+        due: float | None = None
+        expiry, age = self.limits.keepalive_expiry, self.limits.max_connection_age
+        while expiry is not None and self.idle:
             place = next(iter(self.idle))
             due = place.idle_since + expiry
             if due > now:
-                return due
+                break
             self._evict(place)
-        return None
+            due = None
+        while age is not None and self._births:
+            place = next(iter(self._births))
+            if not self._is_too_old(place, now):
+                return place.born + age if due is None else min(due, place.born + age)
+            del self._births[place]
+            self._retire(place, now)
+        return due
 
     def _drop_aged(self, origin: Origin[C], now: float) -> None:
         """Let nothing be taken that is past its time."""
         self._expire(now)
-        while origin.available and self._is_too_old(place := next(reversed(origin.available)), now):
-            self._retire(place, now)
         self.origins.setdefault(origin.key, origin)
 
     # Origins and indexes.
@@ -479,10 +481,14 @@ class Ledger(Generic[C]):
             origin.dialling = 0
         self.origins = {origin.key: origin for origin in origins}
         self.idle.clear()
+        self._births.clear()
         self.waiting.clear()
         self.places = {}
         for place in sorted(places, key=lambda place: place.idle_since):
             self._reindex(place)
+        for place in sorted(self.places, key=lambda place: place.born):
+            if place.phase is Phase.OPEN and not place.is_retired:
+                self._births[place] = None
         for ticket in tickets:
             if ticket.place is not None and ticket in ticket.place.holders:
                 ticket.is_waiting = False
