@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from httpcore import ReadError
 from httpcore._backends import sync
-from httpcore._backends.sync import SyncStream
+from httpcore._backends.sync import SyncStream, create_receiver
 from httpcore._blocking import run
 
 from ..stopwatch import Stopwatch
@@ -158,3 +159,13 @@ def test_a_stream_that_is_dropped_closes_once(peers: tuple[socket.socket, socket
     assert closed == [number]
     assert ours.fileno() == -1
     assert theirs.recv(1) == b""
+
+
+def test_a_second_object_for_a_descriptor_leaves_it_open() -> None:
+    with socket.socket() as sock:
+        receiver: socket.socket | None = create_receiver(sock)
+        assert receiver is not None
+        assert receiver.fileno() == sock.fileno()
+        receiver = None
+        gc.collect()
+        os.fstat(sock.fileno())

@@ -315,7 +315,16 @@ class SyncBackend:
 
 def create_receiver(sock: socket.socket) -> socket.socket:
     """A second object for the descriptor of `sock`. Its owner has to detach it."""
-    return socket.socket(sock.family, sock.type, sock.proto, fileno=sock.fileno())
+    return _Receiver(sock.family, sock.type, sock.proto, fileno=sock.fileno())
+
+
+class _Receiver(socket.socket):
+    """Never closes the descriptor: of a cycle the collector may finalise it before its owner."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self.detach()
 
 
 def _poll(
