@@ -141,8 +141,13 @@ def test_an_interrupt_ends_it_quietly(capfd: pytest.CaptureFixture[str]) -> None
         peer.server.hold()
 
     main_thread = threading.get_ident()
-    with Server(script) as server:
-        assert main([f"http://127.0.0.1:{server.port}/"]) == 130
+    # Whoever runs in the background of a shell ignores this signal, until told otherwise.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with Server(script) as server:
+            assert main([f"http://127.0.0.1:{server.port}/"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, previous)
     assert capfd.readouterr().err == ""
 
 
