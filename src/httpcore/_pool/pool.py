@@ -90,7 +90,7 @@ class Claim(Ticket[Connection]):
             self._is_ended = True
 
 
-class Holder:
+class PlaceKeeper:
     """Tells the ledger what becomes of the connection in a place."""
 
     __slots__ = ("_place", "_pool")
@@ -299,7 +299,7 @@ class Pool:
         connection: Connection | None = None
         try:
             connection = await self.connector.open(route, backend, timeouts=timeouts, trace=trace)
-            connection.keeper = Holder(self, place)
+            connection.keeper = PlaceKeeper(self, place)
             is_wanted = self._locked(self._opened, place, connection, monotonic())
             self._settle()
         except BaseException as exc:
