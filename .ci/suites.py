@@ -48,7 +48,6 @@ class Suite:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
 
     def run(self) -> None:
-        print(f"{self.name}: begun", flush=True)
         begin = time.monotonic()
         self.has_passed = all(self._succeeds(command) for command in self._commands)
         self._seconds = time.monotonic() - begin
@@ -91,6 +90,7 @@ def main() -> int:
 
 def have_passed(suites: Sequence[Suite], *, last: Suite | None = None) -> bool:
     """Run them, and show what they say; whether all have passed."""
+    print("Running", ", ".join(suite.name for suite in suites), flush=True)
     with ThreadPoolExecutor(AT_ONCE) as executor:
         running = {executor.submit(suite.run): suite for suite in suites}
         try:
