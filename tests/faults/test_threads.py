@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 from time import monotonic
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 import httpcore
 from httpcore._backends import sync
+from httpcore._connections.http11 import HTTP11Connection
 
 from ..colours import Colour
 from ..peers.scripted import Server, respond, serve
@@ -18,6 +20,8 @@ from .rows import row
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 SYNC = Colour("sync")
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @row("THR-01", on=["sync"])
@@ -35,6 +39,45 @@ def test_many_threads_share_a_pool() -> None:
 
         SYNC.run(SYNC.gather, *(worker(i) for i in range(16)))
         assert server.accepted <= 4
+
+
+@row("THR-01", on=["sync"])
+def test_what_is_let_go_while_another_thread_is_at_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request whose connection has died asks for another one, and keeps what it is given."""
+
+    class Contended:
+        """The pool's lock, which another thread holds until this one has to wait for it."""
+
+        def __init__(self, lock: threading.Lock) -> None:
+            self._lock = lock
+            self.is_contended = False
+
+        def locked(self) -> bool:
+            return self.is_contended or self._lock.locked()
+
+        def __enter__(self) -> None:
+            self.is_contended = False
+            self._lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self._lock.release()
+
+    with Server(respond(ANSWER, then="close")) as server, httpcore.SyncConnectionPool() as pool:
+        lock = Contended(pool._pool._lock)
+        pool._pool._lock = lock  # type: ignore[assignment]
+        is_ready = HTTP11Connection.is_ready
+
+        def look(connection: HTTP11Connection) -> bool:
+            lock.is_contended = True
+            return is_ready(connection)
+
+        stream: Any = pool.request(b"GET", server.url(), [(b"Host", b"h")])[2]
+        sock = stream.body._stream.get_extra_info("socket")
+        assert list(stream) == [b"ok"]
+        select.select([sock], [], [])
+        monkeypatch.setattr(HTTP11Connection, "is_ready", look)
+        assert list(pool.request(b"GET", server.url(b"/next"), [(b"Host", b"h")])[2]) == [b"/next"]
+        assert pool.statistics()["connections"] == pool.statistics()["idle"] == 1
 
 
 @row("THR-03", on=["sync"])

@@ -257,12 +257,17 @@ class Pool:
                 await backend.checkpoint()
             if connection.is_ready():
                 return connection
-            # What still runs on it may end; with the last exchange it is closed.
-            self.post(self.ledger.retire, place)
-            self.post(self.ledger.abandon, claim)
+            # Not by post, which may be read only after what the claim asks for next.
+            self._locked(self._part, claim, place, monotonic())
+            self._settle()
             connection = self._try_connect(claim, route, self.ledger.request_again)
             if connection is not None:
                 return connection
+
+    def _part(self, claim: Claim, place: Place[Connection], now: float) -> None:
+        """Have a claim let go of a connection that is of no use. What still runs on that may end."""
+        self.ledger.retire(place, now)
+        self.ledger.abandon(claim, now)
 
     def _may_have_missed(self, claim: Claim, connection: Connection, now: float) -> bool:
         """Whether a loop that was kept busy has yet to deliver something to an idle connection."""
