@@ -8,6 +8,7 @@ import threading
 import pytest
 
 import httpcore
+from httpcore._backends.addresses import CACHE_SIZE, AddressCache
 
 from ..colours import Colour
 from ..peers.scripted import Server, black_hole, serve
@@ -145,6 +146,45 @@ def test_a_resolver_of_the_callers(colour: Colour) -> None:
             assert client.pool.statistics()["connections"] == 0
 
     colour.run(main)
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_answers_are_kept_whoever_gave_them(
+    colour: Colour, is_ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def resolver(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    def getaddrinfo(host: str, port: int, *_: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in resolver(host, port)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    async def main(ttl: float | None) -> None:
+        asked.clear()
+        options = {"resolver": resolver if is_ours else None, "dns_ttl": ttl}
+        with Server(serve) as server:
+            async with colour.client(**options, max_keepalive_connections=0) as client:
+                for _ in range(2):
+                    assert await client.get((b"http", b"name.example", server.port, b"/a")) == b"/a"
+
+    colour.run(main, None)
+    assert asked == ["name.example"] * 2
+    colour.run(main, 60.0)
+    assert asked == ["name.example"]
+
+
+def test_answers_are_kept_for_a_time_and_so_many() -> None:
+    cache = AddressCache(10.0)
+    address = (int(socket.AF_INET), ("127.0.0.1", 80))
+    for number in range(CACHE_SIZE + 1):
+        cache.put(number, [address], 100.0)
+    assert cache.get(0, 100.0) is None
+    assert cache.get(1, 109.9) == [address]
+    assert cache.get(1, 110.0) is None
 
 
 @row("DNS-10")

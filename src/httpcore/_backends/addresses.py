@@ -125,12 +125,13 @@ async def look_up(
     if literal is not None:
         return [literal]
     _check_name(host)
-    if resolver is not None:
-        return await _ask_resolver(backend, resolver, host, port, deadline, limit)
     key = (host, port, family)
     known = cache.get(key, monotonic())
     if known is None:
-        known = await _ask_system(backend, host, port, family, deadline, limit, cache)
+        if resolver is not None:
+            known = await _ask_resolver(backend, resolver, host, port, deadline, limit)
+        else:
+            known = await _ask_system(backend, host, port, family, deadline, limit, cache)
         cache.put(key, known, monotonic())
     return known
 
