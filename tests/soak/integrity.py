@@ -196,10 +196,8 @@ class IntegrityRun:
         for token, times in report["repeated"].items():
             assert outcome.methods[token] != b"POST", token
             assert times == 2
-        groundless = {
-            token: error for token, error in outcome.failed.items() if not self._may_fail(token, report)
-        }
-        assert not groundless, groundless
+        groundless = [token for token in outcome.failed if not self._may_fail(token, report)]
+        assert not groundless, [self._describe(token, report) for token in groundless]
         # A response that has begun, and a stream that was reset in so many words, are beyond repair. The words
         # are lost where the connection is reset in the same turn: then the exchange may go to another one.
         broken = set(report["broken"])
@@ -212,6 +210,12 @@ class IntegrityRun:
         hit = Counter(outcome.ports[token][-1] for token in outcome.failed if token not in report["hurt"])
         at_once = STREAMS if self._protocol == "http2" else 1
         assert all(number <= at_once for number in hit.values()), hit
+
+    def _describe(self, token: str, report: dict[str, Any]) -> str:
+        outcome = self.outcome
+        ways = [f"{port} ({report['left'].get(str(port))})" for port in outcome.ports[token]]
+        sizes = f"{outcome.uploads[token]} bytes up, {outcome.sizes[token]} down"
+        return f"{token}: {outcome.methods[token].decode()}, {sizes}, over {ways}: {outcome.failed[token]}"
 
     def _may_fail(self, token: str, report: dict[str, Any]) -> bool:
         """Whether the server broke the exchange, or the connection that it was last tried on."""

@@ -68,6 +68,8 @@ class Report:
     """The clients' ports of the connections that were broken, with whatever was on its way there."""
     retired: set[int] = field(default_factory=set)
     """Those of the connections that take no more requests."""
+    left: dict[int, str] = field(default_factory=dict)
+    """Those of the connections that the client ended, or the network, and how that was noticed."""
 
     def as_json(self) -> str:
         repeated = {token: count for token, count in self.seen.items() if count > 1}
@@ -79,6 +81,7 @@ class Report:
                 "refused": sorted(self.refused),
                 "broken": sorted(self.broken),
                 "retired": sorted(self.retired),
+                "left": self.left,
             }
         )
 
@@ -111,14 +114,15 @@ class HTTP11:
         self._writer = writer
         self._faults = faults
         self._report = report
+        self._port: int = writer.get_extra_info("peername")[1]
 
     async def run(self) -> None:
         try:
             while await self._serve_one():
                 pass
-        except (OSError, asyncio.IncompleteReadError, ssl.SSLError):
+        except (OSError, asyncio.IncompleteReadError, ssl.SSLError) as exc:
             # The client has left.
-            pass
+            self._report.left[self._port] = repr(exc)
         finally:
             self._writer.close()
 
@@ -135,7 +139,7 @@ class HTTP11:
             self._report.hurt[token.decode()] = kind
         elif kind:
             # Who has the next request on its way over this connection learns of it later.
-            self._report.broken.add(self._writer.get_extra_info("peername")[1])
+            self._report.broken.add(self._port)
         if kind.endswith("before"):
             return self._leave(kind)
         is_last = fields.get(b"connection") == b"close"
@@ -210,9 +214,9 @@ class HTTP2:
                     if not self._handle(event):
                         return
                 self._pump()
-        except (OSError, ssl.SSLError):
+        except (OSError, ssl.SSLError) as exc:
             # The client has left.
-            pass
+            self._report.left[self._port] = repr(exc)
         finally:
             self._writer.close()
 
