@@ -70,6 +70,8 @@ class Report:
     """Those of the connections that take no more requests."""
     left: dict[int, str] = field(default_factory=dict)
     """Those of the connections that the client ended, or the network, and how that was noticed."""
+    puzzling: dict[int, str] = field(default_factory=dict)
+    """Those of the connections that said what cannot be understood, and what it led to."""
 
     def as_json(self) -> str:
         repeated = {token: count for token, count in self.seen.items() if count > 1}
@@ -82,6 +84,7 @@ class Report:
                 "broken": sorted(self.broken),
                 "retired": sorted(self.retired),
                 "left": self.left,
+                "puzzling": self.puzzling,
             }
         )
 
@@ -123,6 +126,8 @@ class HTTP11:
         except (OSError, asyncio.IncompleteReadError, ssl.SSLError) as exc:
             # The client has left.
             self._report.left[self._port] = repr(exc)
+        except Exception as exc:
+            self._report.puzzling[self._port] = repr(exc)
         finally:
             self._writer.close()
 
@@ -135,7 +140,9 @@ class HTTP11:
         body = await self._read_body(fields)
         answer = b"" if line.startswith(b"HEAD") else body_of(token, int(fields.get(b"answer-size", 0)))
         kind = self._faults.draw()
-        if kind.endswith(("before", "inside")):
+        # Inside of nothing is after it: the client has its answer.
+        is_hurt = kind.endswith("before") or (kind.endswith("inside") and answer)
+        if is_hurt:
             self._report.hurt[token.decode()] = kind
         elif kind:
             # Who has the next request on its way over this connection learns of it later.
@@ -217,6 +224,8 @@ class HTTP2:
         except (OSError, ssl.SSLError) as exc:
             # The client has left.
             self._report.left[self._port] = repr(exc)
+        except Exception as exc:
+            self._report.puzzling[self._port] = repr(exc)
         finally:
             self._writer.close()
 
