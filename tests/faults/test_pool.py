@@ -188,8 +188,8 @@ def test_a_replay_waits_before_those_who_came_later(colour: Colour) -> None:
             assert may_die.wait(PATIENCE)
             peer.reset()
             return
-        for _ in range(3):
-            served.append(peer.recv_head().split()[1])
+        while head := peer.recv_head():
+            served.append(head.split()[1])
             is_reopened.set()
             assert may_answer.wait(PATIENCE)
             peer.answer()
@@ -224,6 +224,50 @@ def test_a_replay_waits_before_those_who_came_later(colour: Colour) -> None:
 
     colour.run(main)
     assert served == [b"/first", b"/replayed", b"/second"]
+
+
+@row("POOL-05")
+def test_a_replay_that_has_waited_trusts_no_kept_connection(colour: Colour) -> None:
+    is_begun, may_die = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        if peer.number == 0:
+            peer.recv_head()
+            peer.answer()
+            peer.recv_head()
+            is_begun.set()
+            assert may_die.wait(PATIENCE)
+        elif peer.number == 1:
+            peer.answer(peer.recv_head().split()[1])
+            peer.recv_head()
+        else:
+            peer.serve()
+
+    async def main() -> None:
+        is_begun.clear()
+        may_die.clear()
+        with Server(script) as server:
+            async with colour.client(max_connections=1) as client:
+
+                async def replayed() -> None:
+                    assert await client.get(server.url(b"/replayed")) == b"/replayed"
+
+                async def waiting() -> None:
+                    while not is_begun.is_set():
+                        await colour.pause()
+                    assert await client.get(server.url(b"/waiting")) == b"/waiting"
+
+                async def judge() -> None:
+                    while not client.pool.statistics()["waiting"]:
+                        await colour.pause()
+                    may_die.set()
+
+                await client.get(server.url())
+                await colour.gather(replayed, waiting, judge)
+                assert server.accepted == 3
+                assert client.pool.statistics()["connections"] == 1
+
+    colour.run(main)
 
 
 @row("POOL-05")

@@ -66,6 +66,17 @@ class History(RuleBasedStateMachine):
             assert ticket.place.uses == 1
         self.settle()
 
+    @rule(index=st.integers(0, 9))
+    def renew(self, index: int) -> None:
+        if (ticket := self.pick(index, Phase.OPEN)) is not None:
+            place = ticket.place
+            assert place is not None
+            is_renewed = self.ledger.renew(ticket, self.now)
+            assert is_renewed is (place.capacity == 1)
+            assert ticket.place is not None
+            assert ticket.place.phase is (Phase.CONNECTING if is_renewed else Phase.OPEN)
+            self.settle()
+
     @rule(index=st.integers(0, 9), capacity=st.integers(1, 3))
     def opened(self, index: int, capacity: int) -> None:
         if (ticket := self.pick(index, Phase.CONNECTING)) is not None:

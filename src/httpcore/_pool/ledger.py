@@ -123,6 +123,21 @@ class Ledger(Generic[C]):
         self._dirty = False
         return True
 
+    def renew(self, ticket: Ticket[C], now: float) -> bool:
+        """The same for a ticket that had to wait, and was given a kept connection: it dials in its stead.
+
+        `False`: others use that one, too.
+        """
+        self._begin(now)
+        place = ticket.place
+        is_its_own = place is not None and place.phase is _OPEN and place.capacity == 1
+        if place is not None and is_its_own:
+            place.holders.discard(ticket)
+            self._evict(place)
+            self._start_dial(place.origin, ticket, now)
+        self._dirty = False
+        return is_its_own
+
     # What becomes of a connection.
 
     def opened(self, place: Place[C], connection: C, *, capacity: int, now: float) -> bool:

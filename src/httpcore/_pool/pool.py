@@ -150,7 +150,9 @@ class Pool:
                 if connection is None:
                     was_reused = False
                     request.check(may_be_http2=self.connector.may_multiplex(request.route))
-                    connection = await self._connect(claim, request.route, request.timeouts, request.trace)
+                    connection = await self._connect(
+                        claim, request.route, request.timeouts, request.trace, ask
+                    )
                     assert claim.place is not None
                     was_reused = claim.place.uses > 1
                 # On one line: an answer that is interrupted between here and the end would be read by nobody.
@@ -232,7 +234,7 @@ class Pool:
         return connection
 
     async def _connect(
-        self, claim: Claim, route: Route, timeouts: Timeouts, trace: Trace | None
+        self, claim: Claim, route: Route, timeouts: Timeouts, trace: Trace | None, ask: Ask | None = None
     ) -> Connection:
         """Get a connection that is ready for the request: a kept one, a freed one or a new one."""
         backend = self._backend
@@ -251,6 +253,10 @@ class Pool:
             connection = place.connection
             if connection is None:
                 return await self._open(place, route, backend, timeouts, trace)
+            if ask == self.ledger.request_new and self._locked(self.ledger.renew, claim, monotonic()):
+                # It waited, and was handed what it does not trust.
+                self._settle()
+                continue
             if self._may_have_missed(claim, connection, monotonic()):
                 # Once round for the loop to look, and once more for it to deliver.
                 await backend.checkpoint()
@@ -260,7 +266,7 @@ class Pool:
             # Not by post, which may be read only after what the claim asks for next.
             self._locked(self._part, claim, place, monotonic())
             self._settle()
-            connection = self._try_connect(claim, route, self.ledger.request_again)
+            connection = self._try_connect(claim, route, ask or self.ledger.request_again)
             if connection is not None:
                 return connection
 
