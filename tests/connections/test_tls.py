@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from httpcore import ReadError, WriteError
+from httpcore._backends.base import RECEIVE_SIZE
 from httpcore._backends.sync import SyncStream
 from httpcore._connections.tls import TLSStream
 from httpcore._protocols.tls import TLSEngine
@@ -54,3 +55,22 @@ def test_one_thread_at_a_time_is_in_the_engine(verb: str) -> None:
         with pytest.raises(WriteError, match="closed while"):
             stream.try_send(b"x")
         assert theirs.recv(1) == b""
+
+
+def test_the_rest_of_a_record_is_asked_for_besides(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def note(stream: SyncStream, limit: int) -> None:
+        asked.append(limit)
+
+    monkeypatch.setattr(SyncStream, "try_receive", note)
+    monkeypatch.setattr(TLSEngine, "read", lambda engine, limit: None)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        engine = TLSEngine(client_context(), server_hostname="peer")
+        stream = TLSStream(SyncStream(ours), engine, peer="peer", keep_session=lambda session: None)
+        for missing in (0, 7):
+            monkeypatch.setattr(TLSEngine, "missing_size", missing)
+            assert stream.try_receive(1) is None
+        stream.abort()
+    assert asked == [RECEIVE_SIZE, RECEIVE_SIZE + 7]

@@ -15,8 +15,9 @@ import uvloop
 from httpcore import ReadError
 from httpcore._backends.asyncio import AsyncioBackend
 from httpcore._backends.asyncio_stream import AHEAD, BUFFER_SIZE, AsyncioStream
+from httpcore._backends.base import RECEIVE_SIZE
 
-PIECE = 65536
+PIECE = RECEIVE_SIZE
 
 RUNNERS: dict[str, Callable[[Coroutine[object, object, object]], object]] = {
     "asyncio": asyncio.run,

@@ -29,7 +29,7 @@ from .sockets import create_look, socket_info
 # What `get_running_loop` is built on: outside a loop it returns `None`, which is cheaper than an exception.
 running_loop = asyncio._get_running_loop
 
-BUFFER_SIZE = 128 * 1024
+BUFFER_SIZE = 2 * RECEIVE_SIZE
 """Bytes that the loop receives at once: each time costs a turn of the loop."""
 
 AHEAD = 16

@@ -18,8 +18,12 @@ from .._types import Buffer, SocketOption
 
 T = TypeVar("T")
 
-RECEIVE_SIZE = 64 * 1024
-"""Bytes that a stream is asked for at once. For larger pieces the allocator uses fresh pages each time."""
+FULL_SIZE = 64 * 1024
+"""Bytes of a piece after which more is likely to be here."""
+
+RECEIVE_SIZE = 4 * (16 * 1024 + 22)
+"""Bytes that a stream is asked for at once: `FULL_SIZE` as TLS 1.3 carries it, in four full records. For much
+larger pieces the allocator uses fresh pages each time."""
 
 CLOSED_TO_READER = "The connection was closed while it was being read."
 CLOSED_TO_WRITER = "The connection was closed while it was being written to."

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from threading import Lock
 from time import monotonic
 
-from .._backends.base import RECEIVE_SIZE, Stream, say_goodbye
+from .._backends.base import FULL_SIZE, RECEIVE_SIZE, Stream, say_goodbye
 from .._exceptions import ReadError, ReadTimeout, RemoteProtocolError, WriteError, WriteTimeout
 from .._protocols.http11 import Engine, ResponseHead
 from .._types import Buffer, Headers
@@ -340,7 +340,7 @@ class HTTP11Exchange(Exchange):
                 # Closed by another thread in this very moment.
                 return self._after_the_end()
             data = engine.next_data()
-            if data is None and self._last_size == RECEIVE_SIZE and self._take():
+            if data is None and self._last_size >= FULL_SIZE and self._take():
                 data = engine.next_data()
             if data is not None:
                 self._served += 1
@@ -382,7 +382,7 @@ class HTTP11Exchange(Exchange):
 
     async def _take_more(self) -> None:
         # A full piece was not the last one: look first. After a short one nothing more is here: wait first.
-        if self._last_size == RECEIVE_SIZE and self._take():
+        if self._last_size >= FULL_SIZE and self._take():
             return
         timeouts = self._request.timeouts
         if not await self._stream.wait(True, False, timeouts.deadline(timeouts.read)):

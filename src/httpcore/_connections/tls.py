@@ -87,7 +87,8 @@ class TLSStream:
             if self._is_aborted:
                 raise ReadError(CLOSED_TO_READER)
             while (data := engine.read(limit)) is None:
-                ciphertext = self._inner.try_receive(RECEIVE_SIZE)
+                # A piece that ends with a record is read without the exception that part of one costs.
+                ciphertext = self._inner.try_receive(RECEIVE_SIZE + engine.missing_size)
                 if ciphertext is None:
                     break
                 engine.feed(ciphertext)

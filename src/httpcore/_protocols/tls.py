@@ -18,6 +18,9 @@ OUTPUT_LIMIT = 256 * 1024
 RECORD_SIZE = 16 * 1024
 """Plaintext bytes in one record at the most (RFC 8446 §5.1)."""
 
+FULL_RECORD = 5 + RECORD_SIZE + 17
+"""Bytes of a full record on the wire, with the ciphers of TLS 1.3 (RFC 8446 §5.2, §B.4)."""
+
 WIRE_SIZE = 5 + RECORD_SIZE + 256
 """Bytes of such a record on the wire at the most (RFC 8446 §5.2)."""
 
@@ -26,6 +29,7 @@ class TLSEngine:
     """One side of one TLS connection, the client's."""
 
     __slots__ = (
+        "_begun",
         "_incoming",
         "_is_closing",
         "_is_ended",
@@ -48,6 +52,8 @@ class TLSEngine:
         # Whether the last read found that what is here is not enough, and whether no more will come.
         self._is_starved = False
         self._is_ended = False
+        # Bytes of a record that has begun, and that OpenSSL keeps until all of it is here.
+        self._begun = 0
         self._is_closing = False
         self.is_truncated = False
         self.ssl_object = context.wrap_bio(
@@ -71,17 +77,22 @@ class TLSEngine:
         read = self.ssl_object.read
         pieces: list[bytes] = []
         size = 0
+        pending = self._incoming.pending + self._begun
+        self._begun = 0
         try:
             # Never more than a record at once: OpenSSL gives no more, and shrinking what was allocated costs.
-            while size < limit and (piece := read(min(limit - size, RECORD_SIZE))):
+            # Nor a part of one, which would leave its rest to be a small piece of its own.
+            while (not pieces or limit - size >= RECORD_SIZE) and (piece := read(min(limit, RECORD_SIZE))):
                 pieces.append(piece)
                 size += len(piece)
-                if not self._incoming.pending and not self.ssl_object.pending() and not self._is_ended:
+                pending = self._incoming.pending
+                if not pending and not self.ssl_object.pending() and not self._is_ended:
                     # What the next read would say, without its exception, which takes as long as the read.
                     self._is_starved = True
                     break
         except ssl.SSLWantReadError:
             self._is_starved = True
+            self._begun = pending
         except ssl.SSLZeroReturnError:
             pass
         except ssl.SSLEOFError:
@@ -110,6 +121,11 @@ class TLSEngine:
         return self.pending_output + WIRE_SIZE <= OUTPUT_LIMIT
 
     # Ciphertext.
+
+    @property
+    def missing_size(self) -> int:
+        """Bytes of ciphertext that complete the record whose beginning is here, if it is a full one."""
+        return FULL_RECORD - self._begun if 0 < self._begun < FULL_RECORD else 0
 
     @property
     def has_input(self) -> bool:

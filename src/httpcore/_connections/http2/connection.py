@@ -30,7 +30,7 @@ from threading import Lock
 from time import monotonic
 from typing import TypeVar
 
-from ..._backends.base import RECEIVE_SIZE, Backend, Parker, Stream, say_goodbye
+from ..._backends.base import FULL_SIZE, RECEIVE_SIZE, Backend, Parker, Stream, say_goodbye
 from ..._exceptions import ConnectError, LocalProtocolError, ReadError, ReadTimeout, WriteError, shed_frames
 from ..._forks import mind_forks
 from ..._protocols import http2
@@ -465,7 +465,7 @@ class HTTP2Connection:
                 if self._silence is not None:
                     self._silence.hear(monotonic())
                 # Where the kernel is asked, a short piece was the last one.
-                is_last = len(data) < RECEIVE_SIZE and not self._is_pushed
+                is_last = len(data) < FULL_SIZE and not self._is_pushed
                 if is_last or not data or engine.failure is not None:
                     break
                 size += len(data)
