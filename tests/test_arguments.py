@@ -164,6 +164,25 @@ HEADERS: list[Any] = [
 ]
 
 
+def test_headers_that_can_be_read_only_once(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(serve) as server:
+            async with colour.client() as client:
+                for _ in range(2):
+                    headers: Any = ((name, value) for name, value in FIELDS)
+                    status, *_, stream, _ = (
+                        await client.pool.arequest(b"GET", server.url(b"/a"), headers)
+                        if colour.is_async
+                        else client.pool.request(b"GET", server.url(b"/a"), headers)
+                    )
+                    assert status == 200
+                    assert (
+                        b"".join([c async for c in stream]) if colour.is_async else b"".join(stream)
+                    ) == b"/a"
+
+    colour.run(main)
+
+
 @pytest.mark.parametrize("headers", HEADERS, ids=repr)
 def test_headers(colour: Colour, headers: Any) -> None:
     async def main() -> None:

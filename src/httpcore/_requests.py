@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from . import _logging
@@ -84,6 +84,9 @@ class Router:
         if _logging.log is not None:
             trace = Trace(_logging.logged(_logging.log, None if trace is None else trace.hook))
         fields: HeaderFields = () if headers is None else headers
+        if type(fields) is not list and isinstance(fields, Iterator):
+            # It is read more than once: before there is a connection, and for each that the request meets.
+            fields = tuple(fields)
         if route.is_forwarded:
             if method != b"CONNECT":
                 # The caller's own tunnel is asked for as it is (RFC 9112 §3.2.3).
