@@ -11,6 +11,7 @@ from time import monotonic
 import pytest
 
 import httpcore
+from httpcore._connections.http2.connection import HTTP2Connection
 
 from ..colours import Colour
 from ..peers.certificates import client_context
@@ -265,6 +266,46 @@ def test_threads_on_one_connection() -> None:
                 await colour.gather(*(partial(work, i) for i in range(12)))
                 assert await client.get(server.url(b"/next")) == b"/next"
                 assert server.accepted == 1
+
+    colour.run(main)
+
+
+@row("THR-02", on=["sync"])
+@pytest.mark.parametrize(("moment", "interval"), [("_take_role", None), ("_check_silence", 60.0)])
+def test_a_response_is_closed_as_another_thread_begins_to_read(
+    moment: str, interval: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finds the lock taken, and who has that must not fall asleep over what was posted."""
+    colour = Colour("sync")
+    act = getattr(HTTP2Connection, moment)
+
+    def script(peer: HTTP2Peer) -> None:
+        peer.warm_up()
+        first = peer.recv_request()
+        peer.headers(first, OK)
+        second = peer.recv_request()
+        peer.expect_rst(first, Code.CANCEL)
+        peer.answer(second)
+
+    async def main() -> None:
+        with Server(http2(script)) as server:
+            async with prior(colour, ping_interval=interval, ping_timeout=interval) as client:
+                assert await client.get(server.url()) == b"ok"
+                response = await client.send(server.url(b"/first"))
+
+                def close() -> None:
+                    colour.run(response.close)
+
+                def act_while_another_closes(connection: HTTP2Connection, *arguments: object) -> object:
+                    assert connection._lock.locked()
+                    monkeypatch.undo()
+                    thread = threading.Thread(target=close)
+                    thread.start()
+                    thread.join()
+                    return act(connection, *arguments)
+
+                monkeypatch.setattr(HTTP2Connection, moment, act_while_another_closes)
+                assert await client.get(server.url(b"/second")) == b"ok"
 
     colour.run(main)
 

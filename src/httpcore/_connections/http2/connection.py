@@ -373,6 +373,9 @@ class HTTP2Connection:
     async def _wait_in_turn(self, lane: Lane, deadline: float | None) -> bool:
         """Read for all, or sleep while another exchange does; `False` when `deadline` has passed."""
         role = self._locked(self._take_role, lane)
+        if self._mail:
+            # Another thread found the lock taken, and what it posted must not wait until this one wakes.
+            self._settle()
         if role is Role.READER:
             return await self._read(deadline)
         if role is Role.NONE:
@@ -404,6 +407,8 @@ class HTTP2Connection:
         limit = deadline
         if self._silence is not None:
             silence_ends = self._locked(self._check_silence)
+            if self._mail:
+                self._settle()
             if silence_ends is not None and (limit is None or silence_ends < limit):
                 limit = silence_ends
         try:
