@@ -14,7 +14,7 @@ from httpcore._backends import sync
 from httpcore._connections.http11 import HTTP11Connection
 
 from ..colours import Colour
-from ..peers.scripted import Server, respond, serve
+from ..peers.scripted import Peer, Server, respond, serve
 from .rows import row
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -78,6 +78,45 @@ def test_what_is_let_go_while_another_thread_is_at_the_ledger(monkeypatch: pytes
         monkeypatch.setattr(HTTP11Connection, "is_ready", look)
         assert list(pool.request(b"GET", server.url(b"/next"), [(b"Host", b"h")])[2]) == [b"/next"]
         assert pool.statistics()["connections"] == pool.statistics()["idle"] == 1
+
+
+@row("THR-01", on=["sync"])
+def test_preconnecting_waits_for_nobody_who_took_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was given was dead, and before it asks again another thread is served first."""
+
+    def hold(peer: Peer) -> None:
+        peer.recv_head()
+        peer.server.hold()
+        peer.answer()
+
+    def get() -> None:
+        list(pool.request(b"GET", other.url(), [(b"Host", b"h")])[2])
+
+    with (
+        Server(respond(ANSWER, then="close")) as server,
+        Server(hold) as other,
+        httpcore.SyncConnectionPool(max_connections=1) as pool,
+    ):
+        stream: Any = pool.request(b"GET", server.url(), [(b"Host", b"h")])[2]
+        sock = stream.body._stream.get_extra_info("socket")
+        assert list(stream) == [b"ok"]
+        select.select([sock], [], [])
+        thread = threading.Thread(target=get)
+
+        def look(connection: HTTP11Connection) -> bool:
+            if not thread.ident:
+                thread.start()
+                while not pool.statistics()["waiting"]:
+                    pass
+            return False
+
+        monkeypatch.setattr(HTTP11Connection, "is_ready", look)
+        pool.preconnect(server.url())
+        monkeypatch.undo()
+        assert pool.statistics()["waiting"] == 0
+        other.release.set()
+        thread.join()
+        assert pool.statistics()["idle"] == 1
 
 
 @row("THR-03", on=["sync"])

@@ -23,7 +23,7 @@ from .._connections.base import UNKNOWN, Answer, Connection, Fate
 from .._connections.connector import Connector
 from .._connections.requests import Request
 from .._connections.routes import Route
-from .._connections.timeouts import UNLIMITED, Timeouts
+from .._connections.timeouts import Timeouts
 from .._connections.trace import Trace, traced
 from .._exceptions import ConnectError, NetworkError, PoolTimeout, ProtocolError
 from .._forks import mind_forks
@@ -450,7 +450,11 @@ class Pool:
                 if self._try_connect(claim, route) is None:
                     if claim.is_waiting:
                         break
-                    await self._connect(claim, route, UNLIMITED, None)
+                    # Its place may be of no use, and taken by another one before it asks again.
+                    await self._connect(claim, route, Timeouts(pool=0.0), None)
+            for claim in claims:
+                claim.forget()
+        except PoolTimeout:
             for claim in claims:
                 claim.forget()
         except BaseException:
