@@ -12,6 +12,7 @@ import pytest
 
 import httpcore
 from httpcore._connections.http2.connection import HTTP2Connection
+from httpcore._pool import pool
 
 from ..colours import Colour
 from ..peers.certificates import client_context
@@ -376,6 +377,67 @@ def test_waiting_for_a_stream_is_waiting_for_the_pool(colour: Colour) -> None:
                 assert await response.read() == b"late"
                 assert await client.get(server.url(b"/next")) == b"/next"
                 assert server.accepted == 1
+
+    colour.run(main)
+
+
+@row("TMO-09")
+def test_who_is_refused_waits_again_for_what_is_left(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One budget: a request that waited for as long as it may gets a stream, is refused, and finds it taken."""
+    limit = 1e6
+    is_late, is_begun, is_wanted, may_end = (threading.Event() for _ in range(4))
+    monkeypatch.setattr(pool, "monotonic", lambda: monotonic() + limit * is_late.is_set())
+
+    def script(peer: HTTP2Peer) -> None:
+        peer.warm_up({Setting.MAX_CONCURRENT_STREAMS: 1})
+        first = peer.recv_request()
+        peer.headers(first, OK)
+        peer.server.hold()
+        peer.data(first, b"first", ends=True)
+        refused = peer.recv_request()
+        is_begun.set()
+        assert is_wanted.wait(PATIENCE)
+        peer.reset(refused, Code.REFUSED_STREAM)
+        other = peer.recv_request()
+        assert may_end.wait(PATIENCE)
+        peer.answer(other, other.path)
+        peer.serve()
+
+    async def main() -> None:
+        for event in (is_late, is_begun, is_wanted, may_end):
+            event.clear()
+        with Server(first_then_serve(script)) as server:
+            async with prior(colour, max_connections=1) as client:
+
+                async def wait() -> None:
+                    while not client.pool.statistics()["waiting"]:
+                        await colour.pause()
+
+                async def first() -> None:
+                    await wait()
+                    is_late.set()
+                    server.release.set()
+                    assert await response.read() == b"first"
+
+                async def refused() -> None:
+                    exc = await fails(client.get(server.url(b"/refused"), pool=limit))
+                    assert isinstance(exc, httpcore.PoolTimeout)
+                    may_end.set()
+
+                async def other() -> None:
+                    while not is_begun.is_set():
+                        await colour.pause()
+                    assert await client.get(server.url(b"/other")) == b"/other"
+
+                async def judge() -> None:
+                    while not is_begun.is_set():
+                        await colour.pause()
+                    await wait()
+                    is_wanted.set()
+
+                assert await client.get(server.url()) == b"ok"
+                response = await client.send(server.url())
+                await colour.gather(first, refused, other, judge)
 
     colour.run(main)
 

@@ -90,6 +90,21 @@ class Claim(Ticket[Connection]):
             self._is_ended = True
 
 
+class Budget:
+    """What one request may wait for places in all, however often it stands in line."""
+
+    __slots__ = ("seconds", "timeouts")
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self.timeouts = timeouts
+        self.seconds = timeouts.pool
+        """What is left; `None`: no limit."""
+
+    def spend(self, seconds: float) -> None:
+        if self.seconds is not None:
+            self.seconds = max(0.0, self.seconds - seconds)
+
+
 class PlaceKeeper:
     """Tells the ledger what becomes of the connection in a place."""
 
@@ -142,6 +157,7 @@ class Pool:
         replays = 0
         has_met_dead = False
         ask: Ask | None = None
+        budget: Budget | None = None
         while True:
             claim = Claim(self)
             was_reused = True
@@ -150,9 +166,8 @@ class Pool:
                 if connection is None:
                     was_reused = False
                     request.check(may_be_http2=self.connector.may_multiplex(request.route))
-                    connection = await self._connect(
-                        claim, request.route, request.timeouts, request.trace, ask
-                    )
+                    budget = budget or Budget(request.timeouts)
+                    connection = await self._connect(claim, request.route, budget, request.trace, ask)
                     assert claim.place is not None
                     was_reused = claim.place.uses > 1
                 # On one line: an answer that is interrupted between here and the end would be read by nobody.
@@ -234,25 +249,20 @@ class Pool:
         return connection
 
     async def _connect(
-        self, claim: Claim, route: Route, timeouts: Timeouts, trace: Trace | None, ask: Ask | None = None
+        self, claim: Claim, route: Route, budget: Budget, trace: Trace | None, ask: Ask | None = None
     ) -> Connection:
         """Get a connection that is ready for the request: a kept one, a freed one or a new one."""
         backend = self._backend
         assert backend is not None
-        deadline: float | None = None
-        has_waited = False
         while True:
             if claim.is_waiting:
-                if not has_waited:
-                    has_waited = True
-                    deadline = timeouts.deadline(timeouts.pool)
-                await self._wait(claim, route, backend, deadline, timeouts, trace)
+                await self._wait(claim, route, backend, budget, trace)
             place = claim.place
             if place is None:
                 raise ConnectError(f"The pool was closed while a request waited for {route.label}.")
             connection = place.connection
             if connection is None:
-                return await self._open(place, route, backend, timeouts, trace)
+                return await self._open(place, route, backend, budget.timeouts, trace)
             if ask == self.ledger.request_new and self._locked(self.ledger.renew, claim, monotonic()):
                 # It waited, and was handed what it does not trust.
                 self._settle()
@@ -281,20 +291,18 @@ class Pool:
         return place is not None and now - place.idle_since > BRIEF and connection.has_news()
 
     async def _wait(
-        self,
-        claim: Claim,
-        route: Route,
-        backend: Backend,
-        deadline: float | None,
-        timeouts: Timeouts,
-        trace: Trace | None,
+        self, claim: Claim, route: Route, backend: Backend, budget: Budget, trace: Trace | None
     ) -> None:
         parker = claim.parker = backend.create_parker()
         self._settle()
         # The place may have been granted before there was a parker: then nobody knew whom to wake.
         if not claim.is_waiting:
             return
+        begin = monotonic()
+        timeouts = budget.timeouts
+        deadline = timeouts.deadline(budget.seconds)
         is_granted = await traced(trace, "pool.wait", {"origin": route.label}, parker.park, deadline)
+        budget.spend(monotonic() - begin)
         if not is_granted and claim.is_waiting:
             limit = timeouts.describe(timeouts.pool)
             raise PoolTimeout(f"No connection to {route.label} became free within {limit}.")
@@ -451,7 +459,7 @@ class Pool:
                     if claim.is_waiting:
                         break
                     # Its place may be of no use, and taken by another one before it asks again.
-                    await self._connect(claim, route, Timeouts(pool=0.0), None)
+                    await self._connect(claim, route, Budget(Timeouts(pool=0.0)), None)
             for claim in claims:
                 claim.forget()
         except PoolTimeout:
