@@ -371,28 +371,26 @@ class HTTP11Exchange(Exchange):
             elif engine.is_complete:
                 data = b""
                 break
-            else:
-                await self._take_more()
+            # After a full piece look first; after a short one nothing more is here, so wait first.
+            elif self._last_size < FULL_SIZE or not self._take():
+                limit = self._request.timeouts.read
+                if not await self._stream.wait(True, False, self._request.timeouts.deadline(limit)):
+                    raise self._late(ReadTimeout, "No more of the response", limit)
+                self._take()
         if upload is None or not upload.is_running:
             if engine.is_complete:
                 self._finish()
             else:
-                self._is_plain = self._request.trace is None
+                # All that was here is taken, so that the next piece is waited for, but after a full one.
+                self._is_plain = self._last_size >= FULL_SIZE and self._request.trace is None
         return data
-
-    async def _take_more(self) -> None:
-        # A full piece was not the last one: look first. After a short one nothing more is here: wait first.
-        if self._last_size >= FULL_SIZE and self._take():
-            return
-        timeouts = self._request.timeouts
-        if not await self._stream.wait(True, False, timeouts.deadline(timeouts.read)):
-            raise self._late(ReadTimeout, "No more of the response", timeouts.read)
-        self._take()
 
     def _take(self) -> bool:
         data = self._stream.try_receive(RECEIVE_SIZE)
         if not data:
             if data is None:
+                # One look in vain is enough: the next one waits first.
+                self._last_size = 0
                 return False
             self._check_end()
         self._last_size = len(data)
