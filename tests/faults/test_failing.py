@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ..colours import Colour
+from ..garbage import kept_garbage, types_of_ours
 from ..soak.failing import KINDS, fail, held_if_full, judge, open_client, run
 from ..soak.processes import ServerProcess, start_server
 from .rows import row
@@ -44,16 +45,10 @@ def test_what_failed_leaves_nothing_to_the_collector(
         ):
             await fail(client, KINDS[kind], server, 10)
             await _collect(colour)
-            gc.disable()
-            gc.set_debug(gc.DEBUG_SAVEALL)
-            try:
+            with kept_garbage() as garbage:
                 await fail(client, KINDS[kind], server, 10)
                 await _collect(colour)
-                return {type(found).__name__ for found in gc.garbage if _is_ours(found)}
-            finally:
-                gc.set_debug(0)
-                gc.enable()
-                gc.garbage.clear()
+                return types_of_ours(garbage)
 
     assert not colour.run(body)
 
@@ -62,7 +57,3 @@ async def _collect(colour: Colour) -> None:
     for _ in range(3):
         await colour.pause()
     gc.collect()
-
-
-def _is_ours(found: object) -> bool:
-    return type(found).__module__.startswith("httpcore")

@@ -18,6 +18,7 @@ import pytest
 import httpcore
 
 from ..colours import ASYNC_NAMES, TIMEOUT, Client, Colour
+from ..garbage import kept_garbage, types_of_ours
 from ..peers.certificates import client_context, server_context
 from ..peers.http2 import h2_context, http2
 from ..peers.http2 import serve as serve_http2
@@ -172,24 +173,12 @@ def test_a_closed_pool_leaves_nothing_to_the_collector(colour: Colour, protocol:
     async def main() -> None:
         with Server(http2(serve_http2) if protocol == "http2" else serve, context=context) as server:
             await use(server)
-            gc.collect()
-            gc.disable()
-            gc.set_debug(gc.DEBUG_SAVEALL)
-            try:
+            with kept_garbage() as garbage:
                 await use(server)
                 gc.collect()
-                garbage = {type(found).__name__ for found in gc.garbage if _is_ours(found)}
-            finally:
-                gc.set_debug(0)
-                gc.enable()
-                gc.garbage.clear()
-            assert not garbage
+                assert not types_of_ours(garbage)
 
     colour.run(main)
-
-
-def _is_ours(found: object) -> bool:
-    return type(found).__module__.startswith("httpcore")
 
 
 @row("RTM-02")

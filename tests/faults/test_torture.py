@@ -10,6 +10,7 @@ import pytest
 import httpcore
 
 from ..colours import NAMES, Colour
+from ..garbage import kept_garbage
 from ..peers.faulty import INTERRUPTS, Fault, FaultyBackend, Interrupt
 from .exchanges import Exchange, Scene, scene_of
 from .exchanges_http2 import EXCHANGES
@@ -54,19 +55,11 @@ KEEPING = ("get_twice", "upload_refused", "tls_in_tls", "h2_get_twice", "h2_two_
 @pytest.mark.parametrize("exchange", KEEPING)
 def test_no_error_is_left_to_the_collector(colour: Colour, exchange: str) -> None:
     """An error that is kept would hold by its frames whoever keeps it, connections and buffers with them."""
-    with scene_of(exchange) as scene:
+    with scene_of(exchange) as scene, kept_garbage() as garbage:
+        for fault in (Fault.ERROR, Fault.END, Fault.TIMEOUT):
+            colour.run(_torture, colour, scene, EXCHANGES[exchange], fault)
         gc.collect()
-        gc.disable()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        try:
-            for fault in (Fault.ERROR, Fault.END, Fault.TIMEOUT):
-                colour.run(_torture, colour, scene, EXCHANGES[exchange], fault)
-            gc.collect()
-            assert not [found for found in gc.garbage if isinstance(found, TracebackType)]
-        finally:
-            gc.set_debug(0)
-            gc.enable()
-            gc.garbage.clear()
+        assert not [found for found in garbage if isinstance(found, TracebackType)]
 
 
 @row(
