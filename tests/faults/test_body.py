@@ -11,7 +11,7 @@ import pytest
 
 import httpcore
 
-from ..colours import TIMEOUT, Colour
+from ..colours import TIMEOUT, Client, Colour
 from ..peers.bottomless import PIECE, BottomlessBackend
 from ..peers.http2 import http2
 from ..peers.http2 import serve as serve_http2
@@ -493,6 +493,16 @@ def test_an_early_success_that_ends_with_the_connection(colour: Colour) -> None:
     colour.run(main)
 
 
+async def _upload_in_vain(client: Client, server: Server) -> None:
+    """Upload what a peer that has answered does not take."""
+    fields = [(b"Host", b"h"), (b"Content-Length", b"50000000")]
+    stream = httpcore.PlainByteStream(b"x" * 50_000_000)
+    # A slow machine may need so long for the answer alone.
+    with pytest.raises(httpcore.WriteTimeout):
+        response = await client.send(server.url(), b"POST", fields, stream, write=0.2)
+        await response.read()
+
+
 @row("H1W-09", "TMO-05")
 def test_an_end_behind_an_early_success_is_no_progress(colour: Colour) -> None:
     """It stays there to be received, so that who waited for it would wait no more: nor would a loop go on."""
@@ -504,14 +514,9 @@ def test_an_end_behind_an_early_success_is_no_progress(colour: Colour) -> None:
         peer.server.hold()
 
     async def main() -> None:
-        fields = [(b"Host", b"h"), (b"Content-Length", b"50000000")]
         with Server(first_then_serve(script)) as server:
             async with colour.client() as client:
-                stream = httpcore.PlainByteStream(b"x" * 50_000_000)
-                # A slow machine may need so long for the answer alone.
-                with pytest.raises(httpcore.WriteTimeout):
-                    response = await client.send(server.url(), b"POST", fields, stream, write=0.2)
-                    await response.read()
+                await _upload_in_vain(client, server)
                 server.release.set()
                 assert await client.get(server.url(b"/next")) == b"/next"
 
@@ -535,14 +540,9 @@ def test_what_follows_an_early_success_is_left_where_it_is(colour: Colour) -> No
                 select.select([], [peer.sock], [], 0.01)
 
     async def main() -> None:
-        fields = [(b"Host", b"h"), (b"Content-Length", b"50000000")]
         with Server(first_then_serve(script)) as server:
             async with colour.client() as client:
-                stream = httpcore.PlainByteStream(b"x" * 50_000_000)
-                # A slow machine may need so long for the answer alone.
-                with pytest.raises(httpcore.WriteTimeout):
-                    response = await client.send(server.url(), b"POST", fields, stream, write=0.2)
-                    await response.read()
+                await _upload_in_vain(client, server)
                 assert taken < flood / 2
                 server.release.set()
                 assert await client.get(server.url(b"/next")) == b"/next"
