@@ -3,6 +3,7 @@
 Idle connections by origin under a lock, a look at the one that is taken, a limit on time, the head put together and
 taken apart, and the answer that our interface gives. It checks nothing, opens nothing, sends nothing twice, closes
 nothing, and expects each response in one piece. What a client that does all this takes beyond it, it takes for that.
+Sync and async are written out beside one another: what they could share would be a call more.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ bookkeeping only, never over an await, I/O or foreign code, and no path that giv
 on it. Giving back posts a note and, if the lock is free, settles the post at once; whoever lets go of the
 lock looks at the post again. So a finaliser or a signal handler may interrupt the pool at any line, the
 critical sections included.
+
+The file is long because whatever takes the lock or posts stands beside these rules.
 """
 
 from __future__ import annotations
