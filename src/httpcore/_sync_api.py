@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -229,10 +228,12 @@ class SyncHTTPProxy(SyncConnectionPool):
 class SyncResponseStream(SyncByteStream):
     """The body of a response, to be read once. Closing it is idempotent."""
 
-    __slots__ = ("__weakref__", "body")
+    __slots__ = ("__weakref__", "_first", "body")
 
     body: Response
     """What is read: the pool puts it here."""
+    _first: bytes | None
+    """What was here of it when its iterator was made, and is not all of it."""
 
     @property
     def trailers(self) -> Headers:
@@ -246,13 +247,17 @@ class SyncResponseStream(SyncByteStream):
         body.is_taken = True
         # These iterators cost neither an object of ours nor a `StopIteration` raised in Python.
         chunk = body.try_receive()
-        if chunk is None:
-            return iter(self._next_chunk, b"")
-        if body.stage is COMPLETE:
+        if chunk is not None and body.stage is COMPLETE:
             return iter((chunk,) if chunk else ())
-        return chain((chunk,), iter(self._next_chunk, b""))
+        # Not `chain`: CPython itself crashes if that is used up by one thread while another is inside it.
+        self._first = chunk
+        return iter(self._next_chunk, b"")
 
     def _next_chunk(self) -> bytes:
+        chunk = self._first
+        if chunk is not None:
+            self._first = None
+            return chunk
         chunk = self.body.try_receive()
         return run(self.body.receive()) if chunk is None else chunk
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import select
+import subprocess
+import sys
 import threading
 from time import monotonic
 from typing import Any
@@ -117,6 +120,55 @@ def test_preconnecting_waits_for_nobody_who_took_its_place(monkeypatch: pytest.M
         other.release.set()
         thread.join()
         assert pool.statistics()["idle"] == 1
+
+
+USED_UP = """
+import sys, threading, httpcore
+from httpcore._connections.http11 import HTTP11Exchange
+
+finish = HTTP11Exchange._finish
+rest = []
+
+def finish_and_lose_turn(exchange):
+    finish(exchange)
+    thread = threading.Thread(target=lambda: rest.append(next(chunks, None)))
+    thread.start()
+    thread.join()
+
+url = (b"http", b"127.0.0.1", int(sys.argv[1]), b"/")
+with httpcore.SyncConnectionPool() as pool:
+    chunks = iter(pool.request(b"GET", url, [(b"Host", b"h")])[2])
+    first = next(chunks)
+    list(pool.request(b"GET", url, [(b"Host", b"go-on")])[2])
+    HTTP11Exchange._finish = finish_and_lose_turn
+    next(chunks, None)
+    assert (first, rest) == (b"first", [None]), (first, rest)
+"""
+
+
+@row("THR-01", on=["sync"])
+def test_one_thread_uses_up_the_chunks_while_another_one_brings_the_last() -> None:
+    """Two threads may not read one response, but the interpreter has to survive that they do."""
+
+    def script(peer: Peer) -> None:
+        if b"go-on" in peer.recv_head():
+            peer.server.release.set()
+            peer.answer()
+        else:
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfirst")
+            peer.server.hold()
+            peer.send(b"last")
+
+    with Server(script) as server:
+        # What is freed is overwritten, so that nobody reads it with impunity.
+        run = subprocess.run(
+            [sys.executable, "-c", USED_UP, str(server.port)],
+            env={**os.environ, "PYTHONMALLOC": "debug"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert (run.returncode, run.stderr) == (0, "")
 
 
 @row("THR-03", on=["sync"])
