@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ._bytestreams import AsyncByteStream
 from ._connections.base import OPEN
 from ._options import build_pool, check_count, check_drain, keepalive_limit
+from ._pool.figures import count, summarize
 from ._proxies import ProxyOptions
 from ._requests import Router, check_chunk, origin_url
 from ._transports import AsyncHTTPTransport
@@ -121,11 +122,11 @@ class AsyncConnectionPool(AsyncHTTPTransport):
 
     async def get_connection_info(self) -> dict[str, list[str]]:
         """What the connections of each origin are doing, such as `HTTP/1.1, IDLE`."""
-        return {origin_url(route): states for route, states in self._pool.summaries().items()}
+        return {origin_url(route): states for route, states in summarize(self._pool.ledger).items()}
 
     def statistics(self) -> dict[str, float]:
         """Counts of connections and requests, and the seconds spent waiting for connections."""
-        return self._pool.count()
+        return count(self._pool.ledger)
 
     async def preconnect(self, url: URL, count: int = 1) -> None:
         """Open up to `count` connections to the origin of `url` ahead of the first request.
@@ -142,7 +143,7 @@ class AsyncConnectionPool(AsyncHTTPTransport):
         self._pool.close()
 
     def __repr__(self) -> str:
-        figures = self._pool.count()
+        figures = count(self._pool.ledger)
         shown = ", ".join(f"{name}={figures[name]:.0f}" for name in ("connections", "idle", "waiting"))
         return f"<{type(self).__name__} {shown}>"
 

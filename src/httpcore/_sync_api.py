@@ -11,6 +11,7 @@ from ._blocking import run, run_to_end
 from ._bytestreams import SyncByteStream
 from ._connections.base import COMPLETE, OPEN
 from ._options import build_pool, check_count, check_drain, keepalive_limit
+from ._pool.figures import count, summarize
 from ._proxies import ProxyOptions
 from ._requests import Router, check_chunk, origin_url
 from ._transports import SyncHTTPTransport
@@ -122,11 +123,11 @@ class SyncConnectionPool(SyncHTTPTransport):
 
     def get_connection_info(self) -> dict[str, list[str]]:
         """What the connections of each origin are doing, such as `HTTP/1.1, IDLE`."""
-        return {origin_url(route): states for route, states in self._pool.summaries().items()}
+        return {origin_url(route): states for route, states in summarize(self._pool.ledger).items()}
 
     def statistics(self) -> dict[str, float]:
         """Counts of connections and requests, and the seconds spent waiting for connections."""
-        return self._pool.count()
+        return count(self._pool.ledger)
 
     def preconnect(self, url: URL, count: int = 1) -> None:
         """Open up to `count` connections to the origin of `url` ahead of the first request.
@@ -143,7 +144,7 @@ class SyncConnectionPool(SyncHTTPTransport):
         self._pool.close()
 
     def __repr__(self) -> str:
-        figures = self._pool.count()
+        figures = count(self._pool.ledger)
         shown = ", ".join(f"{name}={figures[name]:.0f}" for name in ("connections", "idle", "waiting"))
         return f"<{type(self).__name__} {shown}>"
 

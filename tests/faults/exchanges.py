@@ -461,7 +461,7 @@ def _closing_thread(scene: Scene, response: Response) -> Iterator[None]:
 
     def close() -> None:
         pool = scene.client.pool._pool
-        while not (pool.count()["waiting"] or pool._drainers) and not is_over.wait(0.001):
+        while not (scene.client.pool.statistics()["waiting"] or pool._drainers) and not is_over.wait(0.001):
             pass
         drive(response.close())
 

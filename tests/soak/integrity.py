@@ -20,7 +20,7 @@ from typing import Any
 import httpcore
 from httpcore._connections.http2 import HTTP2Connection
 from httpcore._connections.http11 import HTTP11Connection
-from httpcore._pool.pool import MAX_REPLAYS
+from httpcore._pool.replays import MAX_REPLAYS
 
 from ..colours import Client, Colour, Response, drive
 from .processes import ServerProcess

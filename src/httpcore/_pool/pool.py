@@ -6,7 +6,7 @@ on it. Giving back posts a note and, if the lock is free, settles the post at on
 lock looks at the post again. So a finaliser or a signal handler may interrupt the pool at any line, the
 critical sections included.
 
-The file is long because whatever takes the lock or posts stands beside these rules.
+Whatever takes the lock or posts stands beside these rules.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TypeVar
 from weakref import ref
 
 from .._backends.base import Backend, Parker
-from .._connections.base import UNKNOWN, Answer, Connection, Fate
+from .._connections.base import UNKNOWN, Answer, Connection
 from .._connections.connector import Connector
 from .._connections.requests import Request
 from .._connections.routes import Route
@@ -30,15 +30,10 @@ from .._connections.trace import Trace, traced
 from .._exceptions import ConnectError, NetworkError, PoolTimeout, ProtocolError
 from .._forks import mind_forks
 from .ledger import Ledger, Limits
-from .places import Grant, Phase, Place, Ticket
+from .places import Grant, Place, Ticket
+from .replays import Replays
 
 T = TypeVar("T")
-
-IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
-"""Methods that may be sent twice (RFC 9110 §9.2.2)."""
-
-MAX_REPLAYS = 2
-"""Replays of one request in all; a dead reused connection accounts for at most one of them."""
 
 BRIEF = 0.0001
 """Seconds of idleness after which the kernel is asked whether a busy loop has missed something."""
@@ -156,8 +151,7 @@ class Pool:
 
     async def handle(self, request: Request, answer: Answer) -> None:
         """Serve one request, and fill in the answer: its body holds the connection from here on."""
-        replays = 0
-        has_met_dead = False
+        replays: Replays | None = None
         ask: Ask | None = None
         budget: Budget | None = None
         while True:
@@ -176,33 +170,15 @@ class Pool:
                 answer.body = await connection.exchange(request, claim); return  # fmt: skip  # noqa: E702
             except (NetworkError, ProtocolError) as exc:
                 claim.forget()
-                if claim.fate is Fate.UNBEGUN and was_reused:
-                    # That was no attempt: it ended, or others filled it, before we came to use it.
-                    ask = ask or self.ledger.request_again
-                    continue
-                is_dead = claim.fate in (Fate.UNANSWERED, Fate.UNSENT)
-                if replays >= MAX_REPLAYS or (is_dead and (has_met_dead or not was_reused)):
+                replays = replays or Replays(is_allowed=self._replay)
+                if not replays.admit(request, claim.fate, was_reused=was_reused):
                     await self._give_up(request, exc)
-                if not self._may_replay(request, claim.fate):
-                    await self._give_up(request, exc)
-                has_met_dead = has_met_dead or is_dead
-                # After a kept connection that had died, no other kept one is trusted.
-                ask = self.ledger.request_new if has_met_dead else self.ledger.request_again
+                ask = self.ledger.request_new if replays.has_met_dead else self.ledger.request_again
             except BaseException as exc:
                 claim.forget()
                 await self._give_up(request, exc)
-            replays += 1
             if request.body is not None:
                 request.body.rewind()
-
-    def _may_replay(self, request: Request, fate: Fate) -> bool:
-        if fate is Fate.UNBEGUN:
-            return True
-        if not self._replay or fate is Fate.UNKNOWN or request.has_callers_failure:
-            return False
-        if request.body is not None and not request.body.can_be_replayed:
-            return False
-        return fate is not Fate.UNANSWERED or request.method in IDEMPOTENT
 
     async def _give_up(self, request: Request, exc: BaseException) -> None:
         """Our cleanup is done: let the caller's stream know, and the caller.
@@ -472,39 +448,6 @@ class Pool:
             for claim in claims:
                 claim.forget()
             raise
-
-    # Figures are read without the lock, of copies that are made in one go. Whoever asks may be the handler of
-    # a signal in the middle of an operation; and whoever lets go of the lock has to look at the post.
-
-    def summaries(self) -> dict[Route, list[str]]:
-        """What each origin's connections are doing."""
-        found: dict[Route, list[str]] = {}
-        for origin in list(self.ledger.origins.values()):
-            assert isinstance(origin.route, Route)
-            found[origin.route] = sorted(_describe(place) for place in list(origin.places))
-        return found
-
-    def count(self) -> dict[str, float]:
-        """The figures of `statistics()`."""
-        ledger = self.ledger
-        places = list(ledger.places)
-        connecting = sum(place.phase is Phase.CONNECTING for place in places)
-        idle = min(len(ledger.idle), len(places) - connecting)
-        return {
-            "connections": len(places),
-            "connecting": connecting,
-            "idle": idle,
-            "active": len(places) - connecting - idle,
-            "waiting": sum(len(origin.waiters) for origin in list(ledger.origins.values())),
-            "opened": ledger.opened_count,
-            "requests": ledger.granted_count,
-            "waits": ledger.waited_count,
-            "wait_seconds": ledger.waited_seconds,
-        }
-
-
-def _describe(place: Place[Connection]) -> str:
-    return "Not connected" if place.connection is None else place.connection.describe()
 
 
 def _act_on_first(items: list[T], act: Callable[[T], None]) -> None:
