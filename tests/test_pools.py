@@ -11,6 +11,7 @@ from httpcore._pool.pool import Claim
 from httpcore._urls import direct_route
 
 from .colours import TIMEOUT, Colour
+from .faults.cancelling import cancel_when
 from .peers.scripted import Peer, Server, serve
 
 
@@ -106,6 +107,21 @@ def test_draining_lets_exchanges_end(colour: Colour) -> None:
             await colour.gather(drain, drain, finish)
             assert sorted(ended) == ["drained", "drained", "read"]
             assert await client.states() == []
+
+    colour.run(main)
+
+
+def test_draining_that_is_cancelled_closes(colour: Colour) -> None:
+    async def main() -> None:
+        with Server(_answer_slowly) as server:
+            client = colour.client()
+            response = await client.send(server.url())
+            await cancel_when(
+                colour, lambda: client.close(drain=60.0), lambda: bool(client.pool._pool._drainers)
+            )
+            assert client.pool.statistics()["connections"] == 0
+            with pytest.raises(httpcore.ReadError):
+                await response.read()
 
     colour.run(main)
 

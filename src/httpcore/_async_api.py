@@ -138,9 +138,10 @@ class AsyncConnectionPool(AsyncHTTPTransport):
 
     async def aclose(self, drain: float | None = None) -> None:
         """Close every connection; exchanges in flight fail, unless they end within `drain` seconds."""
-        if drain is not None:
+        if drain is None:
+            self._pool.close()
+        else:
             await self._pool.drain(monotonic() + check_drain(drain))
-        self._pool.close()
 
     def __repr__(self) -> str:
         figures = count(self._pool.ledger)

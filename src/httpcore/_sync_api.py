@@ -139,9 +139,10 @@ class SyncConnectionPool(SyncHTTPTransport):
 
     def close(self, drain: float | None = None) -> None:
         """Close every connection; exchanges in flight fail, unless they end within `drain` seconds."""
-        if drain is not None:
+        if drain is None:
+            self._pool.close()
+        else:
             run_to_end(self._pool.drain(monotonic() + check_drain(drain)))
-        self._pool.close()
 
     def __repr__(self) -> str:
         figures = count(self._pool.ledger)

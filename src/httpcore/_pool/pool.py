@@ -404,16 +404,22 @@ class Pool:
         self.ledger.granted.clear()
 
     async def drain(self, deadline: float) -> None:
-        """Wait until nothing runs and nobody waits, or for `deadline`."""
-        while self._is_busy() and monotonic() < deadline:
-            parker = self._find_backend().create_parker()
-            self._drainers.append(parker)
-            self._is_watched = True
-            try:
-                if self._is_busy():
-                    await parker.park(deadline)
-            finally:
-                _cross_off(self._drainers, parker)
+        """Close as soon as nothing runs and nobody waits, or at `deadline`; a cancellation makes it now."""
+        try:
+            while self._is_busy() and monotonic() < deadline:
+                await self._wait_for_quiet(deadline)
+        finally:
+            self.close()
+
+    async def _wait_for_quiet(self, deadline: float) -> None:
+        parker = self._find_backend().create_parker()
+        self._drainers.append(parker)
+        self._is_watched = True
+        try:
+            if self._is_busy():
+                await parker.park(deadline)
+        finally:
+            _cross_off(self._drainers, parker)
 
     def _is_busy(self) -> bool:
         ledger = self.ledger
