@@ -305,6 +305,27 @@ def test_tunnels_are_shown_by_their_origin(colour: Colour, scheme: bytes) -> Non
     colour.run(main)
 
 
+def test_what_is_behind_a_proxy_at_its_own_address_is_shown_as_well(colour: Colour) -> None:
+    """One name for two origins: the proxy that forwards, and what its tunnel leads to."""
+
+    async def main() -> None:
+        def forward_or_tunnel(peer: Peer) -> None:
+            first = peer.recv_exactly(1)
+            peer.unread(first)
+            (tunnel_to(origin.port) if first == b"C" else serve)(peer)
+
+        with (
+            Server(serve, context=server_context()) as origin,
+            proxy_server(b"https", forward_or_tunnel) as proxy,
+        ):
+            async with client_of(colour, proxy, b"https") as client:
+                await client.get(ORIGIN)
+                await client.get(proxy.url(b"/b"))
+                assert await client.info() == {f"https://127.0.0.1:{proxy.port}": ["HTTP/1.1, IDLE"] * 2}
+
+    colour.run(main)
+
+
 # What it costs.
 
 

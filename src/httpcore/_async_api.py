@@ -122,7 +122,7 @@ class AsyncConnectionPool(AsyncHTTPTransport):
 
     async def get_connection_info(self) -> dict[str, list[str]]:
         """What the connections of each origin are doing, such as `HTTP/1.1, IDLE`."""
-        return {origin_url(route): states for route, states in summarize(self._pool.ledger).items()}
+        return summarize(self._pool.ledger, origin_url)
 
     def statistics(self) -> dict[str, float]:
         """Counts of connections and requests, and the seconds spent waiting for connections."""

@@ -6,18 +6,23 @@ signal in the middle of an operation; and whoever lets go of the lock has to loo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .._connections.base import Connection
 from .._connections.routes import Route
 from .ledger import Ledger
 from .places import Phase, Place
 
 
-def summarize(ledger: Ledger[Connection]) -> dict[Route, list[str]]:
-    """What each origin's connections are doing."""
-    found: dict[Route, list[str]] = {}
+def summarize(ledger: Ledger[Connection], name_of: Callable[[Route], str]) -> dict[str, list[str]]:
+    """What the connections are doing, by the names of where they lead."""
+    found: dict[str, list[str]] = {}
     for origin in list(ledger.origins.values()):
         assert isinstance(origin.route, Route)
-        found[origin.route] = sorted(_describe(place) for place in list(origin.places))
+        states = [_describe(place) for place in list(origin.places)]
+        # Two origins may have one name: a proxy that forwards, and the same host through its tunnel.
+        name = name_of(origin.route)
+        found[name] = sorted([*found.get(name, ()), *states])
     return found
 
 
