@@ -17,12 +17,13 @@ import pytest
 
 import httpcore
 
-from ..colours import ASYNC_NAMES, TIMEOUT, Client, Colour
+from ..colours import ASYNC_NAMES, TIMEOUT, Client, Colour, Response
 from ..garbage import kept_garbage, types_of_ours
 from ..peers.certificates import client_context, server_context
 from ..peers.http2 import h2_context, http2
 from ..peers.http2 import serve as serve_http2
 from ..peers.scripted import Peer, Script, Server, first_then_serve, serve
+from ..stopwatch import Stopwatch
 from .rows import row
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -69,6 +70,35 @@ def test_a_pool_in_a_second_loop(name: str) -> None:
         colour.run(first)
         colour.run(second)
         assert server.accepted == 2
+
+
+@row("RTM-01")
+@pytest.mark.parametrize("name", ASYNC_NAMES)
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_draining_waits_for_nothing_of_a_loop_that_is_gone(name: str) -> None:
+    colour = Colour(name)
+
+    def answer_half(peer: Peer) -> None:
+        peer.recv_head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+        peer.server.hold()
+
+    with Server(answer_half) as server:
+        client = colour.client()
+        kept: list[Response] = []
+
+        async def begin() -> None:
+            kept.append(await client.send(server.url()))
+
+        async def drain() -> None:
+            stopwatch = Stopwatch()
+            await client.close(drain=TIMEOUT)
+            assert stopwatch.taken < TIMEOUT / 2
+            with pytest.raises(httpcore.ReadError):
+                await kept[0].read()
+
+        colour.run(begin)
+        colour.run(drain)
 
 
 @row("RTM-01")

@@ -412,7 +412,10 @@ class Pool:
             self.close()
 
     async def _wait_for_quiet(self, deadline: float) -> None:
-        parker = self._find_backend().create_parker()
+        # What belongs to a loop that is gone will never end.
+        self._enter_loop()
+        assert self._backend is not None
+        parker = self._backend.create_parker()
         self._drainers.append(parker)
         self._is_watched = True
         try:
