@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import threading
+from itertools import islice
 from time import monotonic
 from typing import Any
 
@@ -14,9 +15,13 @@ import pytest
 
 import httpcore
 from httpcore._backends import sync
+from httpcore._connections.http2.connection import HTTP2Connection
+from httpcore._connections.http2.exchange import CREDIT_SIZE, HTTP2Exchange
+from httpcore._connections.http2.lanes import Lane
 from httpcore._connections.http11 import HTTP11Connection
 
-from ..colours import Colour
+from ..colours import TIMEOUT, Colour
+from ..peers.http2 import HTTP2Peer, http2
 from ..peers.scripted import Peer, Server, respond, serve
 from .rows import row
 
@@ -169,6 +174,85 @@ def test_one_thread_uses_up_the_chunks_while_another_one_brings_the_last() -> No
             timeout=30,
         )
         assert (run.returncode, run.stderr) == (0, "")
+
+
+@row("THR-02", on=["sync"])
+def test_two_threads_that_read_give_credit_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they do to themselves, the others on their connection must not notice."""
+    size = 1024 * 1024
+    given_back: list[int] = []
+    consume = HTTP2Connection.consume
+
+    def consume_late(connection: HTTP2Connection, lane: Lane, count: int) -> None:
+        given_back.append(count)
+        if len(given_back) % 2:
+            thread = threading.Thread(target=lambda: list(islice(chunks, 8)))
+            thread.start()
+            thread.join(TIMEOUT)
+        consume(connection, lane, count)
+
+    def respond_in_halves(peer: HTTP2Peer) -> None:
+        request = peer.recv_request()
+        peer.headers(request, [(b":status", b"200")])
+        peer.body(request, bytes(size), ends=False)
+        peer.answer(peer.recv_request())
+        peer.data(request, b"", ends=True)
+        peer.serve()
+
+    with (
+        Server(http2(respond_in_halves)) as server,
+        httpcore.SyncConnectionPool(http1=False, http2=True) as pool,
+    ):
+        stream = pool.request(b"GET", server.url())[2]
+        monkeypatch.setattr(HTTP2Connection, "consume", consume_late)
+        chunks = iter(stream)
+        # Past the last but one piece of credit, the end is yet to come.
+        while sum(given_back) < size - 2 * CREDIT_SIZE:
+            assert next(chunks)
+        assert sum(given_back) <= size
+        assert b"".join(pool.request(b"GET", server.url())[2]) == b"ok"
+        stream.close()
+        assert server.accepted == 1
+
+
+@row("THR-03", on=["sync"])
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_closing_on_http2_meets_a_reader_that_is_about_to_wait(
+    monkeypatch: pytest.MonkeyPatch, is_whole: bool
+) -> None:
+    errors: list[BaseException] = []
+    drop = HTTP2Exchange._drop
+
+    def read() -> None:
+        try:
+            list(stream)
+        except BaseException as exc:
+            errors.append(exc)
+
+    def drop_late(exchange: HTTP2Exchange, **options: Any) -> None:
+        monkeypatch.undo()
+        thread.start()
+        while thread.is_alive() and not exchange._is_awaited:
+            pass
+        drop(exchange, **options)
+
+    def respond(peer: HTTP2Peer) -> None:
+        request = peer.recv_request()
+        peer.headers(request, [(b":status", b"200")])
+        if is_whole:
+            peer.data(request, b"whole", ends=True)
+        peer.serve()
+
+    thread = threading.Thread(target=read)
+    with Server(http2(respond)) as server, httpcore.SyncConnectionPool(http1=False, http2=True) as pool:
+        ext = {"timeout": {"read": 5.0}}
+        stream = pool.request(b"GET", server.url(), ext=ext)[2]
+        if is_whole:
+            assert b"".join(pool.request(b"GET", server.url(b"/next"), ext=ext)[2]) == b"/next"
+        monkeypatch.setattr(HTTP2Exchange, "_drop", drop_late)
+        stream.close()
+        thread.join(TIMEOUT)
+        assert [str(error) for error in errors] == ["The response was closed before its body was read."]
 
 
 @row("THR-03", on=["sync"])

@@ -291,7 +291,12 @@ class HTTP2Exchange(Exchange):
             return b""
         if self.stage is not OPEN:
             return self._after_the_end()
-        if self._served >= FAIRNESS or self._body_is_open or self._request.trace is not None:
+        if (
+            self._served >= FAIRNESS
+            or self._is_awaited
+            or self._body_is_open
+            or self._request.trace is not None
+        ):
             return None
         try:
             return self._take()
@@ -335,12 +340,16 @@ class HTTP2Exchange(Exchange):
                 return data
             self._taken += len(data)
             if self._taken >= CREDIT_SIZE:
-                self._connection.consume(lane, self._taken)
-                self._taken = 0
+                # Two threads that read must not give the same back twice, which would end the connection.
+                taken, self._taken = self._taken, 0
+                self._connection.consume(lane, taken)
             return data
         if is_ended:
             if self._body_is_open:
                 return None
+            if self.stage is Stage.CLOSED:
+                # By another thread, which has thrown the rest away: that is not the end.
+                return self._after_the_end()
             self._finish()
             return b""
         if error is not None:
@@ -377,15 +386,16 @@ class HTTP2Exchange(Exchange):
                 self._claim.fate = Fate.UNANSWERED if is_sent else Fate.UNSENT
         self._let_go(Stage.FAILED)
 
-    def _let_go(self, stage: Stage, *, is_awaited: bool = False) -> None:
+    def _let_go(self, stage: Stage) -> None:
         try:
-            self._drop(is_awaited=is_awaited)
+            # Before it is asked who waits: whoever comes to wait says so, and looks at the stage afterwards.
+            self.stage = stage
+            self._drop(is_awaited=stage is Stage.CLOSED and self._is_awaited)
         except BaseException:
             # Interrupted, and nobody comes again. What is done already is not done twice.
-            self._drop(is_awaited=is_awaited)
-            raise
-        finally:
             self.stage = stage
+            self._drop(is_awaited=stage is Stage.CLOSED and self._is_awaited)
+            raise
 
     def _drop(self, *, foreign: bool = False, is_awaited: bool = False) -> None:
         self._stop_upload()
@@ -403,15 +413,14 @@ class HTTP2Exchange(Exchange):
         lane = self._lane
         if self.stage is not OPEN:
             return
-        if lane.is_ended and not self._body_is_open:
-            lane.data.clear()
+        if lane.is_ended and not lane.data and not self._body_is_open:
             try:
                 self._finish()
             except BaseException as exc:
                 self.fail(exc)
                 raise
         else:
-            self._let_go(Stage.CLOSED, is_awaited=self._is_awaited)
+            self._let_go(Stage.CLOSED)
         await self._after_completion()
 
     # Time.
