@@ -7,7 +7,8 @@ import threading
 import pytest
 
 import httpcore
-from httpcore._pool.pool import Claim
+from httpcore._pool import pool
+from httpcore._pool.pool import Claim, Pool
 from httpcore._urls import direct_route
 
 from .colours import TIMEOUT, Colour
@@ -54,6 +55,27 @@ def test_opening_more_ahead_than_the_limit_allows(colour: Colour, limit: str) ->
                 assert client.pool.statistics()["waiting"] == 0
 
     colour.run(main)
+
+
+def test_what_finds_no_room_costs_nothing(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Claim] = []
+
+    class Counted(Claim):
+        __slots__ = ()
+
+        def __init__(self, pool: Pool) -> None:
+            made.append(self)
+            super().__init__(pool)
+
+    async def main() -> None:
+        with Server(serve) as server:
+            async with colour.client(max_connections=2) as client:
+                monkeypatch.setattr(pool, "Claim", Counted)
+                await client.preconnect(server.url(), 1000)
+                assert await client.states() == ["HTTP/1.1, IDLE"] * 2
+
+    colour.run(main)
+    assert len(made) == 3
 
 
 def test_what_is_not_connected_yet(colour: Colour) -> None:

@@ -439,9 +439,10 @@ class Pool:
 
         Fewer, if there is no room for more: none would come of waiting, since these are held meanwhile.
         """
-        claims = [Claim(self) for _ in range(count)]
+        claims: list[Claim] = []
         try:
-            for claim in claims:
+            for _ in range(count):
+                claims.append(claim := Claim(self))
                 if self._try_connect(claim, route) is None:
                     if claim.is_waiting:
                         break
