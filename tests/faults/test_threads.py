@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import threading
+from collections import deque
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -253,6 +254,38 @@ def test_closing_on_http2_meets_a_reader_that_is_about_to_wait(
         stream.close()
         thread.join(TIMEOUT)
         assert [str(error) for error in errors] == ["The response was closed before its body was read."]
+
+
+@row("THR-03", on=["sync"])
+def test_closing_on_http2_takes_away_what_is_being_taken() -> None:
+    class Contended(deque[bytes]):
+        """Chunks that another thread throws away when this one has seen them."""
+
+        is_contended = False
+
+        def __bool__(self) -> bool:
+            if self.is_contended:
+                self.is_contended = False
+                thread = threading.Thread(target=stream.close)
+                thread.start()
+                thread.join(TIMEOUT)
+                return True
+            return len(self) > 0
+
+    def respond(peer: HTTP2Peer) -> None:
+        request = peer.recv_request()
+        peer.headers(request, [(b":status", b"200")])
+        peer.data(request, b"part")
+        peer.serve()
+
+    with Server(http2(respond)) as server, httpcore.SyncConnectionPool(http1=False, http2=True) as pool:
+        stream: Any = pool.request(b"GET", server.url())[2]
+        assert b"".join(pool.request(b"GET", server.url(b"/next"))[2]) == b"/next"
+        chunks = stream.body._lane.data = Contended(stream.body._lane.data)
+        assert list(chunks) == [b"part"]
+        chunks.is_contended = True
+        with pytest.raises(RuntimeError, match="closed before its body was read"):
+            list(stream)
 
 
 @row("THR-03", on=["sync"])

@@ -332,7 +332,11 @@ class HTTP2Exchange(Exchange):
         is_ended, error = lane.is_ended, lane.error
         chunks = lane.data
         if chunks:
-            data = chunks.popleft()
+            try:
+                data = chunks.popleft()
+            except IndexError:
+                # Another thread has closed it in this very moment, or reads as well.
+                return None if self.stage is OPEN else self._after_the_end()
             self._served += 1
             if is_ended:
                 if not chunks and not self._body_is_open:
