@@ -14,7 +14,7 @@ import uvloop
 
 from httpcore import ReadError
 from httpcore._backends.asyncio import AsyncioBackend
-from httpcore._backends.asyncio_stream import AHEAD, BUFFER_SIZE, AsyncioStream
+from httpcore._backends.asyncio_stream import AHEAD, BUFFER_SIZE, AsyncioStream, SelectorStream
 from httpcore._backends.base import RECEIVE_SIZE
 
 PIECE = RECEIVE_SIZE
@@ -23,6 +23,9 @@ RUNNERS: dict[str, Callable[[Coroutine[object, object, object]], object]] = {
     "asyncio": asyncio.run,
     "uvloop": uvloop.run,
 }
+
+BROUGHT = {"asyncio": PIECE, "uvloop": BUFFER_SIZE}
+"""Bytes that the loop brings at once, at the most."""
 
 
 @pytest.mark.parametrize("name", RUNNERS)
@@ -83,21 +86,83 @@ def receive_all(stream: AsyncioStream) -> bytes:
 
 
 @pytest.mark.parametrize("name", RUNNERS)
+def test_no_piece_is_larger_than_the_allocator_has_at_hand(name: str) -> None:
+    async def main() -> None:
+        with roomy() as (ours, theirs):
+            theirs.sendall(bytes(8 * PIECE))
+            stream = await AsyncioBackend().adopt(ours)
+            assert await stream.wait(True, False, None)
+            assert stream.try_receive(8 * PIECE) == bytes(PIECE)
+            stream.abort()
+
+    RUNNERS[name](main())
+
+
+def test_what_asyncio_has_received_is_not_copied() -> None:
+    async def main() -> None:
+        with roomy() as (ours, _):
+            stream = await AsyncioBackend().adopt(ours)
+            assert isinstance(stream, SelectorStream)
+            pieces = [bytes(PIECE), bytes(100)]
+            for piece in pieces:
+                stream.data_received(piece)
+            for piece in pieces:
+                assert stream.try_receive(PIECE) is piece
+            stream.abort()
+
+    asyncio.run(main())
+
+
+class Headstrong(asyncio.Transport):
+    """One that is told no size, and brings as much as it likes."""
+
+    __slots__ = ()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return True
+
+    def abort(self) -> None:
+        pass
+
+
+def test_a_piece_of_any_size_is_received() -> None:
+    content = b"".join(struct.pack("I", number) for number in range(PIECE))
+
+    async def main() -> None:
+        with roomy() as (ours, _):
+            stream = SelectorStream(asyncio.get_running_loop(), ours)
+            stream.connection_made(Headstrong())
+            stream.data_received(content)
+            pieces = [stream.try_receive(PIECE) for _ in range(4)]
+            assert b"".join(filter(None, pieces)) == content
+            stream.abort()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", RUNNERS)
 def test_much_that_is_here_is_received_without_the_loop_and_in_order(name: str) -> None:
     ahead = AHEAD * PIECE
-    content = b"".join(struct.pack("I", number) for number in range(2 * (BUFFER_SIZE + ahead) // 4))
+    first = BROUGHT[name] + ahead
+    content = b"".join(struct.pack("I", number) for number in range(2 * first // 4))
 
     async def main() -> None:
         with roomy() as (ours, theirs):
             # More than is received at once, and less than the kernel holds.
-            theirs.sendall(content[: BUFFER_SIZE + ahead])
+            theirs.sendall(content[:first])
             stream = await AsyncioBackend().adopt(ours)
             assert await stream.wait(True, False, None)
             received = receive_all(stream)
             # uvloop fills its buffer as often as it can before others have their turn.
-            assert received == content[: BUFFER_SIZE + ahead] or name == "uvloop"
+            assert received == content[:first] or name == "uvloop"
             # From here on the loop is asked again, for what was there before, too.
-            theirs.sendall(content[BUFFER_SIZE + ahead :])
+            theirs.sendall(content[first:])
             while len(received) < len(content):
                 assert await stream.wait(True, False, None)
                 received += receive_all(stream)
@@ -111,9 +176,9 @@ def test_the_loop_has_its_turn_again_however_much_is_here() -> None:
     async def main() -> None:
         with roomy() as (ours, theirs):
             stream = await AsyncioBackend().adopt(ours)
-            theirs.sendall(bytes(BUFFER_SIZE + (AHEAD + 1) * PIECE))
+            theirs.sendall(bytes((1 + AHEAD + 1) * PIECE))
             assert await stream.wait(True, False, None)
-            assert len(receive_all(stream)) == BUFFER_SIZE + AHEAD * PIECE
+            assert len(receive_all(stream)) == (1 + AHEAD) * PIECE
             assert await stream.wait(True, False, None)
             assert len(receive_all(stream)) == PIECE
             stream.abort()
@@ -125,10 +190,10 @@ def test_an_end_that_is_received_without_the_loop() -> None:
     async def main() -> None:
         with roomy() as (ours, theirs):
             stream = await AsyncioBackend().adopt(ours)
-            theirs.sendall(bytes(BUFFER_SIZE))
+            theirs.sendall(bytes(PIECE))
             theirs.shutdown(socket.SHUT_WR)
             assert await stream.wait(True, False, None)
-            assert len(receive_all(stream)) == BUFFER_SIZE
+            assert len(receive_all(stream)) == PIECE
             for _ in range(3):
                 assert stream.try_receive(PIECE) == b""
                 assert await stream.wait(True, False, None)
@@ -142,12 +207,11 @@ def test_an_error_that_is_received_without_the_loop_is_never_taken_for_an_end() 
     async def main() -> None:
         with roomy() as (ours, theirs):
             stream = await AsyncioBackend().adopt(ours)
-            theirs.sendall(bytes(BUFFER_SIZE))
+            theirs.sendall(bytes(PIECE))
             assert await stream.wait(True, False, None)
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             theirs.close()
-            for _ in range(BUFFER_SIZE // PIECE):
-                assert stream.try_receive(PIECE) == bytes(PIECE)
+            assert stream.try_receive(PIECE) == bytes(PIECE)
             for _ in range(5):
                 with pytest.raises(ReadError):
                     stream.try_receive(PIECE)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import TypeVar
 
-from .asyncio_stream import AsyncioStream, running_loop
+from .asyncio_stream import AsyncioStream, create_stream, running_loop
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ class AsyncioBackend:
 
     async def adopt(self, sock: socket.socket) -> AsyncioStream:
         loop = asyncio.get_running_loop()
-        stream = AsyncioStream(loop, sock)
+        stream = create_stream(loop, sock)
         try:
             await loop.create_connection(lambda: stream, sock=sock)
             return stream

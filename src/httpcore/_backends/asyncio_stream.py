@@ -5,8 +5,12 @@ pauses the loop's reading when too much lies unread. Writing goes through the tr
 its `pause_writing`. A wait is one future; its deadline is one timer per connection that is left standing
 when a wait ends and looks, when it fires, whether the deadline has moved meanwhile.
 
+What is received has to become `bytes` of a size that the allocator has at hand. asyncio's own loops receive
+into such `bytes`, once they are told the size, and nothing is copied. The others have sizes of their own:
+they fill a buffer of ours, out of which it is copied in pieces.
+
 Where much arrives at once, the reader does not wait for the loop to bring each piece: once the loop has
-filled its buffer, some more is taken from the kernel directly, after what the loop has delivered.
+brought as much as it can, some more is taken from the kernel directly, after what the loop has delivered.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from .sockets import create_look, socket_info
 running_loop = asyncio._get_running_loop
 
 BUFFER_SIZE = 2 * RECEIVE_SIZE
-"""Bytes that the loop receives at once: each time costs a turn of the loop."""
+"""Bytes that a loop receives at once into a buffer: each time costs a turn of the loop."""
 
 AHEAD = 16
 """Pieces taken directly before the loop has its turn again."""
@@ -52,8 +56,11 @@ IS_PROACTOR = sys.platform == "win32"
 _views: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 
 
-class AsyncioStream(asyncio.BufferedProtocol):
-    """A stream and the protocol under it; one reader and one writer may wait at the same time."""
+class AsyncioStream(asyncio.BaseProtocol):
+    """A stream and the protocol under it; one reader and one writer may wait at the same time.
+
+    How the loop brings what it has received is left to the two below.
+    """
 
     __slots__ = (
         "__weakref__",
@@ -75,7 +82,6 @@ class AsyncioStream(asyncio.BufferedProtocol):
         "_timer_when",
         "_transport",
         "_unread",
-        "_view",
         "_watcher",
         "_writer",
     )
@@ -85,7 +91,6 @@ class AsyncioStream(asyncio.BufferedProtocol):
         self._sock = sock
         self._look = create_look(sock)
         self._transport: asyncio.Transport | None = None
-        self._view = _view_of(loop)
         self._pieces: deque[bytes] | None = None
         self._buffer: bytes | None = None
         self._unread = 0
@@ -110,19 +115,6 @@ class AsyncioStream(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=SLICE, low=SLICE // 4)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._view
-
-    def buffer_updated(self, nbytes: int) -> None:
-        view = self._view
-        self._ahead = AHEAD if nbytes == BUFFER_SIZE and not IS_PROACTOR else 0
-        if nbytes <= RECEIVE_SIZE:
-            self._keep(bytes(view[:nbytes]))
-        else:
-            for start in range(0, nbytes, RECEIVE_SIZE):
-                self._keep(bytes(view[start : min(start + RECEIVE_SIZE, nbytes)]))
-        self._wake_reader()
 
     def eof_received(self) -> bool:
         # After an error that was met in receiving directly the kernel shows an end.
@@ -404,6 +396,55 @@ class AsyncioStream(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class SelectorStream(AsyncioStream, asyncio.Protocol):
+    """On a loop that receives `bytes`, as many as its transport says."""
+
+    __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # Its own size makes the allocator use fresh pages each time. It is not documented; where it is not
+        # looked at any more, pieces are larger.
+        if hasattr(transport, "max_size"):
+            transport.max_size = RECEIVE_SIZE
+
+    def data_received(self, data: bytes) -> None:
+        self._ahead = AHEAD if len(data) >= RECEIVE_SIZE else 0
+        self._keep(data)
+        self._wake_reader()
+
+
+class BufferedStream(AsyncioStream, asyncio.BufferedProtocol):
+    """On a loop that receives into a buffer of ours."""
+
+    __slots__ = ("_view",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        super().__init__(loop, sock)
+        self._view = _view_of(loop)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        view = self._view
+        self._ahead = AHEAD if nbytes == BUFFER_SIZE and not IS_PROACTOR else 0
+        if nbytes <= RECEIVE_SIZE:
+            self._keep(bytes(view[:nbytes]))
+        else:
+            for start in range(0, nbytes, RECEIVE_SIZE):
+                self._keep(bytes(view[start : min(start + RECEIVE_SIZE, nbytes)]))
+        self._wake_reader()
+
+
+def create_stream(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> AsyncioStream:
+    """Make the stream that suits `loop`; it begins when the loop has made a transport for it."""
+    # Of other loops uvloop alone is known to us, which copies into `bytes` that may be four times as large.
+    if isinstance(loop, asyncio.SelectorEventLoop):
+        return SelectorStream(loop, sock)
+    return BufferedStream(loop, sock)
 
 
 def _view_of(loop: asyncio.AbstractEventLoop) -> memoryview:
