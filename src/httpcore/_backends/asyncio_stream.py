@@ -79,7 +79,7 @@ class AsyncioStream(asyncio.BaseProtocol):
         "_reader",
         "_sock",
         "_timer",
-        "_timer_when",
+        "_timer_due",
         "_transport",
         "_unread",
         "_watcher",
@@ -99,7 +99,7 @@ class AsyncioStream(asyncio.BaseProtocol):
         self._reader: asyncio.Future[bool] | None = None
         self._writer: asyncio.Future[bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_when = 0.0
+        self._timer_due = 0.0
         self._deadline: float | None = None
         self._watcher: Callable[[], None] | None = None
         self._error: Exception | None = None
@@ -260,9 +260,10 @@ class AsyncioStream(asyncio.BaseProtocol):
         if writable and not self._is_paused and not self._is_closing():
             return True
         if deadline is not None:
-            if deadline <= monotonic():
+            now = monotonic()
+            if deadline <= now:
                 return False
-            self._arm(deadline)
+            self._arm(deadline, now)
         future: asyncio.Future[bool] = self._loop.create_future()
         if readable:
             self._reader = future
@@ -363,19 +364,17 @@ class AsyncioStream(asyncio.BaseProtocol):
 
     # The timer.
 
-    def _arm(self, deadline: float) -> None:
+    def _arm(self, deadline: float, now: float) -> None:
         if self._deadline is not None and self._deadline < deadline:
             deadline = self._deadline
         self._deadline = deadline
-        timer = self._timer
-        # Both clocks are monotonic, but only the loop's own counts for its timers.
-        when = self._loop.time() + (deadline - monotonic())
-        if timer is not None:
-            if self._timer_when <= when:
+        if self._timer is not None:
+            if self._timer_due <= deadline:
                 return
-            timer.cancel()
-        self._timer_when = when
-        self._timer = self._loop.call_at(when, self._fire)
+            self._timer.cancel()
+        self._timer_due = deadline
+        # The loop's clock may be another one; it goes as fast.
+        self._timer = self._loop.call_later(deadline - now, self._fire)
 
     def _fire(self) -> None:
         self._timer = None
@@ -384,8 +383,8 @@ class AsyncioStream(asyncio.BaseProtocol):
             return
         left = deadline - monotonic()
         if left > 0:
-            self._timer_when = self._loop.time() + left
-            self._timer = self._loop.call_at(self._timer_when, self._fire)
+            self._timer_due = deadline
+            self._timer = self._loop.call_later(left, self._fire)
             return
         self._deadline = None
         for waiter in (self._reader, self._writer):
