@@ -98,16 +98,22 @@ def test_no_piece_is_larger_than_the_allocator_has_at_hand(name: str) -> None:
     RUNNERS[name](main())
 
 
-def test_what_asyncio_has_received_is_not_copied() -> None:
+@pytest.mark.parametrize("is_awaited", [False, True])
+def test_what_asyncio_has_received_is_not_copied(is_awaited: bool) -> None:
     async def main() -> None:
         with roomy() as (ours, _):
             stream = await AsyncioBackend().adopt(ours)
             assert isinstance(stream, SelectorStream)
-            pieces = [bytes(PIECE), bytes(100)]
+            waiting = stream.wait(True, False, None)
+            if is_awaited:
+                waiting.send(None)
+            pieces = [bytes(PIECE), bytes(100), bytes(PIECE)]
+            # All before the one who waits has its turn.
             for piece in pieces:
                 stream.data_received(piece)
             for piece in pieces:
                 assert stream.try_receive(PIECE) is piece
+            waiting.close()
             stream.abort()
 
     asyncio.run(main())
@@ -116,13 +122,16 @@ def test_what_asyncio_has_received_is_not_copied() -> None:
 class Headstrong(asyncio.Transport):
     """One that is told no size, and brings as much as it likes."""
 
-    __slots__ = ()
+    __slots__ = ("is_paused",)
+
+    def __init__(self) -> None:
+        self.is_paused = False
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
 
     def pause_reading(self) -> None:
-        pass
+        self.is_paused = True
 
     def is_closing(self) -> bool:
         return True
@@ -131,16 +140,23 @@ class Headstrong(asyncio.Transport):
         pass
 
 
-def test_a_piece_of_any_size_is_received() -> None:
+@pytest.mark.parametrize("is_awaited", [False, True])
+def test_a_piece_of_any_size_is_received(is_awaited: bool) -> None:
     content = b"".join(struct.pack("I", number) for number in range(PIECE))
 
     async def main() -> None:
         with roomy() as (ours, _):
             stream = SelectorStream(asyncio.get_running_loop(), ours)
-            stream.connection_made(Headstrong())
+            transport = Headstrong()
+            stream.connection_made(transport)
+            waiting = stream.wait(True, False, None)
+            if is_awaited:
+                waiting.send(None)
             stream.data_received(content)
+            assert transport.is_paused
             pieces = [stream.try_receive(PIECE) for _ in range(4)]
             assert b"".join(filter(None, pieces)) == content
+            waiting.close()
             stream.abort()
 
     asyncio.run(main())

@@ -410,9 +410,18 @@ class SelectorStream(AsyncioStream, asyncio.Protocol):
             transport.max_size = RECEIVE_SIZE
 
     def data_received(self, data: bytes) -> None:
-        self._ahead = AHEAD if len(data) >= RECEIVE_SIZE else 0
-        self._keep(data)
-        self._wake_reader()
+        size = len(data)
+        self._ahead = AHEAD if size >= RECEIVE_SIZE else 0
+        reader = self._reader
+        if reader is None or self._unread or size >= UNREAD_LIMIT:
+            self._keep(data)
+            self._wake_reader()
+            return
+        # The usual case: somebody waits for it, and nothing lies before it.
+        self._unread = size
+        self._buffer = data
+        if not reader.done():
+            reader.set_result(True)
 
 
 class BufferedStream(AsyncioStream, asyncio.BufferedProtocol):
