@@ -260,7 +260,7 @@ class SyncResponseStream(SyncByteStream):
         if chunk is not None:
             self._first = None
             return chunk
-        chunk = self.body.try_receive()
+        chunk = self.body.try_receive(may_block=True)
         return run(self.body.receive()) if chunk is None else chunk
 
     def close(self) -> None:

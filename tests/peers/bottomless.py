@@ -62,6 +62,9 @@ class _Stream:
             data, self._tail = self._tail, b""
         return data or self._inner.try_receive(limit)
 
+    def receive(self, limit: int, deadline: float | None) -> Any:
+        return self.try_receive(limit)
+
     def is_quiet(self) -> bool:
         return not (self._head or self._left or self._tail)
 

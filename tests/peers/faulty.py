@@ -34,6 +34,7 @@ INTERRUPTS = (Fault.INTERRUPT, Fault.INTERRUPT_AFTER)
 FAULTS = {
     "try_send": (Fault.ERROR, Fault.PARTIAL, Fault.NOTHING, *INTERRUPTS),
     "try_receive": (Fault.ERROR, Fault.END, Fault.PARTIAL, Fault.NOTHING, *INTERRUPTS),
+    "receive": (Fault.ERROR, Fault.END, Fault.PARTIAL, Fault.NOTHING, Fault.TIMEOUT, *INTERRUPTS),
     "wait": (Fault.NOTHING, Fault.TIMEOUT, *INTERRUPTS),
     "listen": (Fault.NOTHING, Fault.TIMEOUT, *INTERRUPTS),
     "park": (Fault.TIMEOUT, *INTERRUPTS),
@@ -153,6 +154,7 @@ class _Stream:
         self._inner = inner
         self._is_ended = False
         self._is_broken = False
+        self._is_late = False
         self._watcher: Callable[[], None] | None = None
 
     def watch(self, callback: Callable[[], None] | None) -> bool:
@@ -195,12 +197,19 @@ class _Stream:
         self._tell_watcher()
 
     def try_receive(self, limit: int) -> Any:
+        return self._receive("try_receive", limit)
+
+    def receive(self, limit: int, deadline: float | None) -> Any:
+        return self._receive("receive", limit, deadline)
+
+    def _receive(self, verb: str, limit: int, *deadline: float | None) -> Any:
         if self._is_ended:
             return b""
         if self._is_broken and self._watcher is not None:
             raise ReadError("Receiving failed: sending had.")
-        if not self._backend.strikes("try_receive"):
-            return self._inner.try_receive(limit)
+        receive = getattr(self._inner, verb)
+        if not self._backend.strikes(verb):
+            return receive(limit, *deadline)
         fault = self._backend.fault
         if fault is Fault.ERROR:
             self._break()
@@ -209,13 +218,15 @@ class _Stream:
             self._is_ended = True
             self._tell_watcher()
             return b""
-        if fault is Fault.NOTHING:
+        if fault in (Fault.NOTHING, Fault.TIMEOUT):
+            # Nobody takes its word for the deadline: who asks `wait` is to hear the same.
+            self._is_late = fault is Fault.TIMEOUT
             self._tell_watcher()
             return None
         if fault is Fault.INTERRUPT:
             raise Interrupt
         try:
-            return self._inner.try_receive(1 if fault is Fault.PARTIAL else limit)
+            return receive(1 if fault is Fault.PARTIAL else limit, *deadline)
         finally:
             if fault is Fault.INTERRUPT_AFTER:
                 raise Interrupt
@@ -236,6 +247,8 @@ class _Stream:
     async def wait(self, readable: bool, writable: bool, deadline: float | None) -> Any:
         if self._is_ended:
             return True
+        if self._is_late:
+            return False
         if self._backend.strikes("wait"):
             fault = self._backend.fault
             if fault in INTERRUPTS:

@@ -48,6 +48,14 @@ class _Stream:
         backend.pieces += 1
         return self._held[begin : self._position]
 
+    def receive(self, limit: int, deadline: float | None) -> Any:
+        if self._position == len(self._held):
+            data = self._inner.receive(65536, deadline)
+            if not data:
+                return data
+            self._held, self._position = data, 0
+        return self.try_receive(limit)
+
     def is_quiet(self) -> Any:
         return self._position == len(self._held) and self._inner.is_quiet()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 from .._types import Buffer, SocketOption
 
@@ -92,6 +92,27 @@ class Stream(Protocol):
 
     def get_extra_info(self, name: str) -> object:
         """`socket`, `client_addr`, `server_addr`, `ssl_object`; `None` where there is no such thing."""
+
+
+Receive = Callable[[int, float | None], "bytes | None"]
+
+
+class BlockingStream(Stream, Protocol):
+    """A stream whose waits hold up the thread and suspend nothing: no coroutine is needed for them."""
+
+    blocks: bool
+    """Whether it is one; a stream over another is what that one is."""
+
+    def receive(self, limit: int, deadline: float | None) -> bytes | None:
+        """`try_receive`, which waits until `deadline` for something to come.
+
+        `None` says that nothing came, or that there is more than that to wait for, so that `wait` has to.
+        """
+
+
+def find_receive(stream: Stream) -> Receive | None:
+    """The verb of a stream that blocks."""
+    return cast(BlockingStream, stream).receive if getattr(stream, "blocks", False) else None
 
 
 def say_goodbye(stream: Stream) -> None:

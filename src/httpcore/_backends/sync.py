@@ -48,6 +48,8 @@ _LONGEST = 2**31 - 1
 class SyncStream:
     """A connected socket, for one reader and one writer at a time, in any threads."""
 
+    blocks = True
+
     __slots__ = (
         "__weakref__",
         "_fault",
@@ -120,6 +122,14 @@ class SyncStream:
         self._stash = stash[limit:]
         return stash[:limit]
 
+    def receive(self, limit: int, deadline: float | None) -> bytes | None:
+        if self._stash is not None or self._is_ended:
+            return self.try_receive(limit)
+        seconds = _NEVER if deadline is None else deadline - monotonic()
+        # The usual limits come again and again, each a few microseconds off.
+        is_set = self._least <= seconds <= self._timeout
+        return self._receive(self._receiver if is_set else self._receiver_for(seconds), limit)
+
     def is_quiet(self) -> bool:
         look = self._look
         return self._stash is None and not self._is_aborted and not look(0)
@@ -129,14 +139,10 @@ class SyncStream:
             return True
         if writable:
             return self._poll(readable, writable, deadline)
-        seconds = _NEVER if deadline is None else deadline - monotonic()
-        # The usual limits come again and again, each a few microseconds off.
-        is_set = self._least <= seconds <= self._timeout
         try:
-            receiver = self._receiver if is_set else self._receiver_for(seconds)
-            self._stash = self._receive(receiver, RECEIVE_SIZE)
-        except (OSError, ReadError):
-            # Whoever receives will meet it again, be it only that another thread has closed the descriptor.
+            self._stash = self.receive(RECEIVE_SIZE, deadline)
+        except ReadError:
+            # Whoever receives will meet it again.
             return True
         return self._stash is not None or deadline is None or monotonic() < deadline
 
@@ -203,7 +209,11 @@ class SyncStream:
         # Rounded up: a timeout must not fire early.
         self._timeout = min(ceil(seconds * _GRID) / _GRID, _NEVER)
         self._least = max((self._timeout - _KEPT_SECONDS) / _KEPT_SHARE, _SHORTEST)
-        self._receiver.settimeout(self._timeout)
+        try:
+            self._receiver.settimeout(self._timeout)
+        except OSError:
+            # Another thread has closed the descriptor, which is for whoever receives to say.
+            return self._sock
         return self._receiver
 
     def _close_if_unused(self) -> None:

@@ -99,8 +99,11 @@ class Response(Protocol):
     @property
     def trailers(self) -> Headers: ...
 
-    def try_receive(self) -> bytes | None:
-        """A piece that is already here, `b""` at the end, `None` if `receive` would have to wait."""
+    def try_receive(self, may_block: bool = False) -> bytes | None:
+        """A piece that is already here, `b""` at the end, `None` if `receive` would have to wait.
+
+        Where waiting holds up the thread and suspends nothing, this may wait as well if it `may_block`.
+        """
 
     async def receive(self) -> bytes:
         """The next piece that is not empty; `b""` at the end."""

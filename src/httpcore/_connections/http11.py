@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from threading import Lock
 from time import monotonic
 
-from .._backends.base import FULL_SIZE, RECEIVE_SIZE, Stream, say_goodbye
+from .._backends.base import FULL_SIZE, RECEIVE_SIZE, Stream, find_receive, say_goodbye
 from .._exceptions import ReadError, ReadTimeout, RemoteProtocolError, WriteError, WriteTimeout
 from .._protocols.http11 import Engine, ResponseHead
 from .._types import Buffer, Headers
@@ -35,10 +35,11 @@ class HTTP11Connection:
 
     capacity = 1
 
-    __slots__ = ("checkpoint", "engine", "is_busy", "is_watched", "keeper", "peer", "stream")
+    __slots__ = ("checkpoint", "engine", "is_busy", "is_watched", "keeper", "peer", "receive", "stream")
 
     def __init__(self, stream: Stream, *, peer: str, checkpoint: Callable[[], Awaitable[None]]) -> None:
         self.stream = stream
+        self.receive = find_receive(stream)
         self.engine = Engine()
         self.peer = peer
         self.checkpoint = checkpoint
@@ -144,11 +145,16 @@ class HTTP11Exchange(Exchange):
             if self._upload is not None:
                 head = await self._upload_all(self._upload)
             # `_receive_head`, without the price of one more coroutine.
+            receive = connection.receive
             while head is None:
                 # Just after sending nothing is here yet: a look before the wait is a wasted system call.
-                if not await stream.wait(True, False, timeouts.deadline(timeouts.read)):
-                    raise self._late(ReadTimeout, "No response", timeouts.read)
-                head = self._hear()
+                deadline = timeouts.deadline(timeouts.read)
+                data = None if receive is None else receive(RECEIVE_SIZE, deadline)
+                if data is None:
+                    if not await stream.wait(True, False, deadline):
+                        raise self._late(ReadTimeout, "No response", timeouts.read)
+                    data = stream.try_receive(RECEIVE_SIZE)
+                head = None if data is None else self._hear(data)
             self.head = (head.status, [*head.fields], {**head.ext})
             if self._upload is not None:
                 await self._begin_body(self._upload)
@@ -186,12 +192,13 @@ class HTTP11Exchange(Exchange):
         self._upload = Upload(self._stream, engine, head, withheld=withheld, body=body)
         return head
 
-    def _hear(self) -> ResponseHead | None:
+    def _look(self) -> ResponseHead | None:
         """Take what has arrived; a final head, if it is complete."""
         data = self._stream.try_receive(RECEIVE_SIZE)
+        return None if data is None else self._hear(data)
+
+    def _hear(self, data: bytes) -> ResponseHead | None:
         if not data:
-            if data is None:
-                return None
             self._check_end()
         engine = self._engine
         engine.feed(data)
@@ -235,7 +242,7 @@ class HTTP11Exchange(Exchange):
             while True:
                 if not await stream.wait(True, False, timeouts.deadline(timeouts.read)):
                     raise self._late(ReadTimeout, "No response", timeouts.read)
-                head = self._hear()
+                head = self._look()
                 if head is not None:
                     return head
         except (ReadError, RemoteProtocolError) as exc:
@@ -277,7 +284,7 @@ class HTTP11Exchange(Exchange):
                 return head
         while upload.is_running:
             await self._advance(upload)
-            if upload.error is None and (head := self._hear()) is not None:
+            if upload.error is None and (head := self._look()) is not None:
                 return head
         return None
 
@@ -286,14 +293,14 @@ class HTTP11Exchange(Exchange):
         while not upload.flush():
             await self._wait_for_room()
             # What is here and not taken would end each further wait at once.
-            if upload.error is None and (head := self._hear()) is not None:
+            if upload.error is None and (head := self._look()) is not None:
                 return head
         total = self._request.timeouts.total
         deadline = monotonic() + CONTINUE_WAIT
         if total is not None and total < deadline:
             deadline = total
         while not upload.interim and await self._stream.wait(True, False, deadline):
-            if (head := self._hear()) is not None:
+            if (head := self._look()) is not None:
                 return head
         return None
 
@@ -328,7 +335,7 @@ class HTTP11Exchange(Exchange):
     def trailers(self) -> Headers:
         return [] if self._trailers is None else self._trailers
 
-    def try_receive(self) -> bytes | None:
+    def try_receive(self, may_block: bool = False) -> bytes | None:
         if self.stage is not OPEN:
             return b"" if self.stage is COMPLETE else self._after_the_end()
         if self._is_awaited or not self._is_plain or self._served >= FAIRNESS:
@@ -340,8 +347,8 @@ class HTTP11Exchange(Exchange):
                 # Closed by another thread in this very moment.
                 return self._after_the_end()
             data = engine.next_data()
-            if data is None and self._last_size >= FULL_SIZE and self._take():
-                data = engine.next_data()
+            if data is None:
+                data = self._try_next(may_block)
             if data is not None:
                 self._served += 1
                 if engine.is_complete:
@@ -381,17 +388,37 @@ class HTTP11Exchange(Exchange):
             if engine.is_complete:
                 self._finish()
             else:
-                # All that was here is taken, so that the next piece is waited for, but after a full one.
-                self._is_plain = self._last_size >= FULL_SIZE and self._request.trace is None
+                # All that was here is taken, so that a loop's next piece is waited for, but after a full one.
+                may_come = self._last_size >= FULL_SIZE or self._connection.receive is not None
+                self._is_plain = may_come and self._request.trace is None
         return data
+
+    def _try_next(self, may_block: bool) -> bytes | None:
+        """The next piece of what has arrived, or arrives while a thread waits that may."""
+        # After a full piece look first; after a short one nothing more is here, so wait first.
+        data = self._stream.try_receive(RECEIVE_SIZE) if self._last_size >= FULL_SIZE else None
+        receive = self._connection.receive
+        if data is None and may_block and receive is not None:
+            timeouts = self._request.timeouts
+            deadline = timeouts.deadline(timeouts.read)
+            data = receive(RECEIVE_SIZE, deadline)
+            if data is None and deadline is not None and deadline <= monotonic():
+                raise self._late(ReadTimeout, "No more of the response", timeouts.read)
+        if data is None:
+            self._last_size = 0
+            return None
+        if not data:
+            self._check_end()
+        self._last_size = len(data)
+        return self._engine.pass_data(data)
 
     def _take(self) -> bool:
         data = self._stream.try_receive(RECEIVE_SIZE)
+        if data is None:
+            # One look in vain is enough: the next one waits first.
+            self._last_size = 0
+            return False
         if not data:
-            if data is None:
-                # One look in vain is enough: the next one waits first.
-                self._last_size = 0
-                return False
             self._check_end()
         self._last_size = len(data)
         self._engine.feed(data)

@@ -14,7 +14,14 @@ import ssl
 import threading
 from collections.abc import Callable, Coroutine
 
-from .._backends.base import CLOSED_TO_READER, CLOSED_TO_WRITER, RECEIVE_SIZE, Stream, say_goodbye
+from .._backends.base import (
+    CLOSED_TO_READER,
+    CLOSED_TO_WRITER,
+    RECEIVE_SIZE,
+    Stream,
+    find_receive,
+    say_goodbye,
+)
 from .._exceptions import ConnectError, ReadError, WriteError
 from .._protocols.tls import TLSEngine, describe
 from .._types import Buffer
@@ -23,7 +30,16 @@ from .._types import Buffer
 class TLSStream:
     """A stream over another stream, so TLS in TLS is this class twice."""
 
-    __slots__ = ("_engine", "_farewell", "_inner", "_is_aborted", "_is_in_use", "_keep_session", "_peer")
+    __slots__ = (
+        "_engine",
+        "_farewell",
+        "_inner",
+        "_is_aborted",
+        "_is_in_use",
+        "_keep_session",
+        "_peer",
+        "_receive",
+    )
 
     def __init__(
         self,
@@ -34,6 +50,7 @@ class TLSStream:
         keep_session: Callable[[ssl.SSLSession | None], None],
     ) -> None:
         self._inner = inner
+        self._receive = find_receive(inner)
         self._engine = engine
         self._peer = peer
         self._is_aborted = False
@@ -80,12 +97,15 @@ class TLSStream:
             self._is_in_use = False
         return taken
 
-    def try_receive(self, limit: int) -> bytes | None:
+    def try_receive(self, limit: int, ciphertext: bytes | None = None) -> bytes | None:
+        """`ciphertext` has been taken from the stream beneath already."""
         engine = self._engine
         try:
             self._is_in_use = True
             if self._is_aborted:
                 raise ReadError(CLOSED_TO_READER)
+            if ciphertext is not None:
+                engine.feed(ciphertext)
             while (data := engine.read(limit)) is None:
                 # A piece that ends with a record is read without the exception that part of one costs.
                 ciphertext = self._inner.try_receive(RECEIVE_SIZE + engine.missing_size)
@@ -104,15 +124,32 @@ class TLSStream:
             self._is_in_use = False
         return data
 
+    @property
+    def blocks(self) -> bool:
+        return self._receive is not None
+
+    def receive(self, limit: int, deadline: float | None) -> bytes | None:
+        receive = self._receive
+        assert receive is not None
+        engine = self._engine
+        data = None if engine.is_starved else self.try_receive(limit)
+        # What has yet to be sent has to be waited for as well.
+        while data is None and not engine.has_output:
+            ciphertext = receive(RECEIVE_SIZE, deadline)
+            if ciphertext is None:
+                break
+            data = self.try_receive(limit, ciphertext)
+        return data
+
     def wait(self, readable: bool, writable: bool, deadline: float | None) -> Coroutine[object, object, bool]:
         engine = self._engine
-        if readable and engine.has_input:
+        if readable and not engine.is_starved:
             return _ready()
         return self._inner.wait(readable, writable or engine.has_output, deadline)
 
     def listen(self, deadline: float | None) -> Coroutine[object, object, bool]:
         engine = self._engine
-        if engine.has_input:
+        if not engine.is_starved:
             return _ready()
         if engine.has_output:
             return self._inner.wait(True, True, deadline)
@@ -146,7 +183,7 @@ class TLSStream:
         return self._inner.nudge()
 
     def is_quiet(self) -> bool:
-        return not self._engine.has_input and self._inner.is_quiet()
+        return self._engine.is_starved and self._inner.is_quiet()
 
     def has_news(self) -> bool:
         return self._inner.has_news()

@@ -33,10 +33,10 @@ class TLSEngine:
         "_incoming",
         "_is_closing",
         "_is_ended",
-        "_is_starved",
         "_outgoing",
         "_output",
         "_sent",
+        "is_starved",
         "is_truncated",
         "ssl_object",
     )
@@ -49,8 +49,8 @@ class TLSEngine:
         # Ciphertext being sent: what was taken off the outgoing queue, and how much of it went out.
         self._output = b""
         self._sent = 0
-        # Whether the last read found that what is here is not enough, and whether no more will come.
-        self._is_starved = False
+        self.is_starved = False
+        """Whether the last read found that what is here is not enough: another gives nothing without more."""
         self._is_ended = False
         # Bytes of a record that has begun, and that OpenSSL keeps until all of it is here.
         self._begun = 0
@@ -72,26 +72,32 @@ class TLSEngine:
 
     def read(self, limit: int) -> bytes | None:
         """Up to `limit` bytes; `None`: more ciphertext is needed; `b""`: the end. `ssl.SSLError` passes."""
-        if self._is_starved:
+        if self.is_starved:
             return None
         read = self.ssl_object.read
+        incoming = self._incoming
         pieces: list[bytes] = []
-        size = 0
-        pending = self._incoming.pending + self._begun
+        room = limit
+        pending = incoming.pending + self._begun
         self._begun = 0
         try:
             # Never more than a record at once: OpenSSL gives no more, and shrinking what was allocated costs.
             # Nor a part of one, which would leave its rest to be a small piece of its own.
-            while (not pieces or limit - size >= RECORD_SIZE) and (piece := read(min(limit, RECORD_SIZE))):
+            while not pieces or room >= RECORD_SIZE:
+                size = room if room < RECORD_SIZE else RECORD_SIZE
+                piece = read(size)
+                if not piece:
+                    break
                 pieces.append(piece)
-                size += len(piece)
-                pending = self._incoming.pending
-                if not pending and not self.ssl_object.pending() and not self._is_ended:
+                room -= len(piece)
+                pending = incoming.pending
+                is_whole = size == RECORD_SIZE or not self.ssl_object.pending()
+                if not pending and is_whole and not self._is_ended:
                     # What the next read would say, without its exception, which takes as long as the read.
-                    self._is_starved = True
+                    self.is_starved = True
                     break
         except ssl.SSLWantReadError:
-            self._is_starved = True
+            self.is_starved = True
             self._begun = pending
         except ssl.SSLZeroReturnError:
             pass
@@ -101,7 +107,7 @@ class TLSEngine:
             # What came before the fault was good; the fault will be met again.
             if not pieces:
                 raise
-        if not pieces and self._is_starved:
+        if not pieces and self.is_starved:
             return None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -127,14 +133,9 @@ class TLSEngine:
         """Bytes of ciphertext that complete the record whose beginning is here, if it is a full one."""
         return FULL_RECORD - self._begun if 0 < self._begun < FULL_RECORD else 0
 
-    @property
-    def has_input(self) -> bool:
-        """Whether a read might give something without more ciphertext."""
-        return not self._is_starved
-
     def feed(self, data: bytes) -> None:
         """Ciphertext from the peer; `b""` is the end of the stream."""
-        self._is_starved = False
+        self.is_starved = False
         if data:
             self._incoming.write(data)
         else:

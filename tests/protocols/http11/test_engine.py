@@ -90,6 +90,10 @@ def feed_and_read(engine: Engine) -> object:
     return engine.next_data()
 
 
+def pass_on(engine: Engine) -> object:
+    return engine.pass_data(b"5\r\nabcde\r\n")
+
+
 def take_rest(engine: Engine) -> object:
     return engine.take_rest()
 
@@ -130,6 +134,17 @@ TABLE: dict[Callable[[Engine], object], dict[Stage, object]] = {
         Stage.FAILED: REMOTE,
     },
     feed_and_read: {
+        Stage.IDLE: MISUSE,
+        Stage.HEAD: MISUSE,
+        Stage.LENGTH: b"5\r\nabcde\r\n",
+        Stage.CHUNKED: b"abcde",
+        Stage.UNTIL_CLOSE: b"5\r\nabcde\r\n",
+        Stage.RAW: b"5\r\nabcde\r\n",
+        Stage.COMPLETE: b"",
+        Stage.FAILED: REMOTE,
+    },
+    # In one step or in two is all the same.
+    pass_on: {
         Stage.IDLE: MISUSE,
         Stage.HEAD: MISUSE,
         Stage.LENGTH: b"5\r\nabcde\r\n",

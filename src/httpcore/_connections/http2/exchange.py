@@ -286,7 +286,7 @@ class HTTP2Exchange(Exchange):
     def trailers(self) -> Headers:
         return [*self._lane.trailers]
 
-    def try_receive(self) -> bytes | None:
+    def try_receive(self, may_block: bool = False) -> bytes | None:
         if self.stage is COMPLETE:
             return b""
         if self.stage is not OPEN:

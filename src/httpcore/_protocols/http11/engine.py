@@ -397,14 +397,20 @@ class Engine:
         if stage is _LENGTH:
             data = self._data
             at = self._at
-            if at + self._missing != len(data):
-                return self._next_counted()
-            # The usual case: all that is missing is here, and nothing else.
+            size = len(data) - at
+            if not size and not self._is_ended:
+                return None
+            missing = self._missing - size
+            if missing < 0 or not size:
+                return self._end_counted(data, at)
+            # The usual case: what is here is body, and nothing else.
             self._data = b""
             self._at = 0
-            self._stage = _COMPLETE
-            self.is_complete = True
-            self.can_reuse = self.is_request_complete and not self._is_last
+            self._missing = missing
+            if not missing:
+                self._stage = _COMPLETE
+                self.is_complete = True
+                self.can_reuse = self.is_request_complete and not self._is_last
             return bytes(data[at:])
         if stage is _CHUNKED:
             return self._next_chunks()
@@ -414,21 +420,22 @@ class Engine:
             return self._next_unframed()
         return self._refuse("body")
 
-    def _next_counted(self) -> bytes | None:
-        data = self._data
-        at = self._at
+    def pass_data(self, data: bytes) -> bytes | None:
+        """`feed`, and then `next_data`: in the middle of a body of known length the same object comes out."""
+        if self._stage is _LENGTH and not self._data and 0 < len(data) < self._missing:
+            self._missing -= len(data)
+            return data
+        self.feed(data)
+        return self.next_data()
+
+    def _end_counted(self, data: bytes | bytearray, at: int) -> bytes:
+        """More is here than was missing, or less will ever be."""
         if not data:
-            if self._is_ended:
-                self._fail(
-                    f"The peer closed the connection {self._missing} bytes before the end of the body."
-                )
-            return None
-        piece = bytes(data[at : at + self._missing])
-        self._missing -= len(piece)
-        self._advance(at + len(piece))
-        if not self._missing:
-            self._complete()
-        return piece
+            self._fail(f"The peer closed the connection {self._missing} bytes before the end of the body.")
+        end = at + self._missing
+        self._advance(end)
+        self._complete()
+        return bytes(data[at:end])
 
     def _next_chunks(self) -> bytes | None:
         chunks = self._chunks
