@@ -15,7 +15,7 @@ import uvloop
 from httpcore import ReadError
 from httpcore._backends.asyncio import AsyncioBackend
 from httpcore._backends.asyncio_stream import AHEAD, BUFFER_SIZE, AsyncioStream, SelectorStream
-from httpcore._backends.base import RECEIVE_SIZE
+from httpcore._backends.base import LARGE_SIZE, RECEIVE_SIZE
 
 PIECE = RECEIVE_SIZE
 
@@ -183,6 +183,22 @@ def test_much_that_is_here_is_received_without_the_loop_and_in_order(name: str) 
                 assert await stream.wait(True, False, None)
                 received += receive_all(stream)
             assert received == content
+            stream.abort()
+
+    RUNNERS[name](main())
+
+
+@pytest.mark.parametrize("name", RUNNERS)
+@pytest.mark.parametrize("size", [LARGE_SIZE - 1, LARGE_SIZE])
+def test_more_is_looked_for_after_a_large_piece_only(name: str, size: int) -> None:
+    async def main() -> None:
+        with roomy() as (ours, theirs):
+            stream = await AsyncioBackend().adopt(ours)
+            theirs.sendall(bytes(size))
+            assert await stream.wait(True, False, None)
+            theirs.sendall(b"more")
+            assert stream.try_receive(PIECE) == bytes(size)
+            assert stream.try_receive(PIECE) == (b"more" if size == LARGE_SIZE else None)
             stream.abort()
 
     RUNNERS[name](main())

@@ -10,7 +10,7 @@ into such `bytes`, once they are told the size, and nothing is copied. The other
 they fill a buffer of ours, out of which it is copied in pieces.
 
 Where much arrives at once, the reader does not wait for the loop to bring each piece: once the loop has
-brought as much as it can, some more is taken from the kernel directly, after what the loop has delivered.
+brought much, some more is taken from the kernel directly, after what the loop has delivered.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from weakref import WeakKeyDictionary
 from .._exceptions import ReadError, WriteError, shed_frames
 from .._forks import lead_nowhere, mind_forks
 from .._types import Buffer
-from .base import CLOSED_TO_READER, CLOSED_TO_WRITER, RECEIVE_SIZE
+from .base import CLOSED_TO_READER, CLOSED_TO_WRITER, LARGE_SIZE, RECEIVE_SIZE
 from .sockets import create_look, socket_info
 
 # What `get_running_loop` is built on: outside a loop it returns `None`, which is cheaper than an exception.
@@ -411,7 +411,7 @@ class SelectorStream(AsyncioStream, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         size = len(data)
-        self._ahead = AHEAD if size >= RECEIVE_SIZE else 0
+        self._ahead = AHEAD if size >= LARGE_SIZE else 0
         reader = self._reader
         if reader is None or self._unread or size >= UNREAD_LIMIT:
             self._keep(data)
@@ -438,7 +438,7 @@ class BufferedStream(AsyncioStream, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         view = self._view
-        self._ahead = AHEAD if nbytes == BUFFER_SIZE and not IS_PROACTOR else 0
+        self._ahead = AHEAD if nbytes >= LARGE_SIZE and not IS_PROACTOR else 0
         if nbytes <= RECEIVE_SIZE:
             self._keep(bytes(view[:nbytes]))
         else:

@@ -21,6 +21,9 @@ T = TypeVar("T")
 FULL_SIZE = 64 * 1024
 """Bytes of a piece after which more is likely to be here."""
 
+LARGE_SIZE = 24 * 1024
+"""The same on a loop, where to wait in vain costs two turns of it, and to look in vain a tenth of that."""
+
 RECEIVE_SIZE = 4 * (16 * 1024 + 22)
 """Bytes that a stream is asked for at once: `FULL_SIZE` as TLS 1.3 carries it, in four full records. For much
 larger pieces the allocator uses fresh pages each time."""

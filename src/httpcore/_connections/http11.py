@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from threading import Lock
 from time import monotonic
 
-from .._backends.base import FULL_SIZE, RECEIVE_SIZE, Stream, find_receive, say_goodbye
+from .._backends.base import FULL_SIZE, LARGE_SIZE, RECEIVE_SIZE, Stream, find_receive, say_goodbye
 from .._exceptions import ReadError, ReadTimeout, RemoteProtocolError, WriteError, WriteTimeout
 from .._protocols.http11 import Engine, ResponseHead
 from .._types import Buffer, Headers
@@ -35,7 +35,17 @@ class HTTP11Connection:
 
     capacity = 1
 
-    __slots__ = ("checkpoint", "engine", "is_busy", "is_watched", "keeper", "peer", "receive", "stream")
+    __slots__ = (
+        "checkpoint",
+        "engine",
+        "full_size",
+        "is_busy",
+        "is_watched",
+        "keeper",
+        "peer",
+        "receive",
+        "stream",
+    )
 
     def __init__(self, stream: Stream, *, peer: str, checkpoint: Callable[[], Awaitable[None]]) -> None:
         self.stream = stream
@@ -47,6 +57,8 @@ class HTTP11Connection:
         self.is_busy = False
         self.keeper: Keeper = NOBODY
         self.is_watched = stream.watch(self._notice)
+        # Bytes of a piece after which a look comes before a wait.
+        self.full_size = LARGE_SIZE if self.is_watched else FULL_SIZE
 
     def describe(self) -> str:
         return "HTTP/1.1, ACTIVE" if self.is_busy else "HTTP/1.1, IDLE"
@@ -379,7 +391,7 @@ class HTTP11Exchange(Exchange):
                 data = b""
                 break
             # After a full piece look first; after a short one nothing more is here, so wait first.
-            elif self._last_size < FULL_SIZE or not self._take():
+            elif self._last_size < self._connection.full_size or not self._take():
                 limit = self._request.timeouts.read
                 if not await self._stream.wait(True, False, self._request.timeouts.deadline(limit)):
                     raise self._late(ReadTimeout, "No more of the response", limit)
@@ -389,15 +401,18 @@ class HTTP11Exchange(Exchange):
                 self._finish()
             else:
                 # All that was here is taken, so that a loop's next piece is waited for, but after a full one.
-                may_come = self._last_size >= FULL_SIZE or self._connection.receive is not None
+                may_come = (
+                    self._last_size >= self._connection.full_size or self._connection.receive is not None
+                )
                 self._is_plain = may_come and self._request.trace is None
         return data
 
     def _try_next(self, may_block: bool) -> bytes | None:
         """The next piece of what has arrived, or arrives while a thread waits that may."""
         # After a full piece look first; after a short one nothing more is here, so wait first.
-        data = self._stream.try_receive(RECEIVE_SIZE) if self._last_size >= FULL_SIZE else None
-        receive = self._connection.receive
+        connection = self._connection
+        data = self._stream.try_receive(RECEIVE_SIZE) if self._last_size >= connection.full_size else None
+        receive = connection.receive
         if data is None and may_block and receive is not None:
             timeouts = self._request.timeouts
             deadline = timeouts.deadline(timeouts.read)
