@@ -399,3 +399,17 @@ def test_brackets_around_an_address_make_no_difference(colour: Colour) -> None:
                 assert await client.info() == {f"http://[::1]:{server.port}": ["HTTP/1.1, IDLE"]}
 
     colour.run(main)
+
+
+def test_the_case_of_a_host_makes_no_difference(colour: Colour) -> None:
+    """RFC 9110 §4.2.3: who asks for `LocalHost` is served by a connection to `localhost`."""
+
+    async def main() -> None:
+        with Server(serve) as server:
+            async with colour.client() as client:
+                for host in (b"localhost", b"LocalHost", b"LOCALHOST"):
+                    assert await client.get((b"http", host, server.port, b"/a")) == b"/a"
+                assert await client.states() == ["HTTP/1.1, IDLE"]
+            assert server.accepted == 1
+
+    colour.run(main)

@@ -44,7 +44,8 @@ def direct_route(scheme: bytes, host: bytes, port: int | None) -> Route:
     port = DEFAULT_PORTS[scheme] if port is None else port
     name = decode_host(host)
     return Route(
-        key=(scheme, name, port),
+        # RFC 9110 §4.2.3: a host's case means nothing.
+        key=(scheme, name.lower(), port),
         scheme=scheme,
         host=name,
         port=port,
