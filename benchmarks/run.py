@@ -4,7 +4,7 @@
 
 The client is pinned to one core and nginx to another. Each client lives in a process of its own with all its
 timeouts set; the rounds are interleaved, and what is shown is the median, and the median of the ratios to the floor
-of the same round. A peer that does not install, or fails, is a row that says so. The peers live in `.venv-peers`.
+of the same round, in CPU time and by the clock. A peer that does not install, or fails, is a row that says so. The peers live in `.venv-peers`.
 """
 
 from __future__ import annotations
@@ -121,26 +121,29 @@ def run_scenario(
     count = max(concurrency, int(count * share)) if what == "small" else count
     clients = [start_client(name, loop, what, concurrency, url, cafile, proxy_port) for name in names]
     figures: dict[str, list[float]] = {name: [] for name in names}
-    ratios: dict[str, list[float]] = {name: [] for name in names}
+    ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for number in range(rounds + 1):
         base = None
         for client in clients:
             answer = client.measure(count)
             if answer is None or number == 0:
                 continue
-            seconds = answer[0] / count
-            base = seconds if client.name == names[0] else base
-            figures[client.name].append(seconds)
-            ratios[client.name].append(seconds / base if base else 0.0)
+            cpu, clock = answer
+            base = (cpu, clock) if client.name == names[0] else base
+            figures[client.name].append(cpu / count)
+            ratios[client.name].append((cpu / base[0], clock / base[1]) if base else (0.0, 0.0))
     rows = []
     for client in clients:
         client.close()
         found = figures[client.name]
         row = {"scenario": title, "client": client.name, "to": names[0], "failure": client.failure}
         if found and not client.failure:
-            row |= {"microseconds": median(found) * 1e6, "ratio": median(ratios[client.name])}
+            to_cpu, to_clock = (median(column) for column in zip(*ratios[client.name], strict=True))
+            row |= {"microseconds": median(found) * 1e6, "ratio": to_cpu, "clock_ratio": to_clock}
         rows.append(row)
-        shown = f"{row['microseconds']:12.1f} µs {row['ratio']:8.2f} ×" if "ratio" in row else client.failure
+        shown = client.failure
+        if not shown:
+            shown = f"{row['microseconds']:12.1f} µs {to_cpu:8.2f} ×   clock {to_clock:6.2f} ×"
         print(f"{title:<32} {client.name:<16} {shown}", flush=True)
     return rows
 
