@@ -235,3 +235,32 @@ def test_a_second_grant_while_another_thread_is_at_the_first() -> None:
         assert first.is_woken
         assert second.is_woken
         sleeper.forget()
+
+
+def test_a_waiter_that_is_woken_for_nothing_waits_on(colour: Colour) -> None:
+    """A thread may be slow to wake it for an earlier grant, whose connection was of no use."""
+
+    async def main() -> None:
+        with Server(_answer_slowly) as server:
+            async with colour.client(max_connections=1) as client:
+                response = await client.send(server.url())
+
+                async def wait() -> None:
+                    assert await client.get(server.url()) == b"half"
+
+                async def wake() -> None:
+                    ledger = client.pool._pool.ledger
+                    seen: set[object] = set()
+                    while len(seen) < 3:
+                        parkers = [claim.parker for claim in list(ledger.waiting)]
+                        if parkers and parkers[0] is not None and parkers[0] not in seen:
+                            seen.add(parkers[0])
+                            parkers[0].unpark()
+                        await colour.pause()
+                    server.release.set()
+                    assert await response.read() == b"half"
+
+                await colour.gather(wait, wake)
+                assert client.pool.statistics()["waits"] == 1
+
+    colour.run(main)

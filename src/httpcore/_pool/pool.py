@@ -233,7 +233,8 @@ class Pool:
         backend = self._backend
         assert backend is not None
         while True:
-            if claim.is_waiting:
+            # It may be woken for nothing: by a slow thread, for an earlier place that was of no use.
+            while claim.is_waiting:
                 await self._wait(claim, route, backend, budget, trace)
             place = claim.place
             if place is None:
@@ -279,9 +280,9 @@ class Pool:
         begin = monotonic()
         timeouts = budget.timeouts
         deadline = timeouts.deadline(budget.seconds)
-        is_granted = await traced(trace, "pool.wait", {"origin": route.label}, parker.park, deadline)
+        is_woken = await traced(trace, "pool.wait", {"origin": route.label}, parker.park, deadline)
         budget.spend(monotonic() - begin)
-        if not is_granted and claim.is_waiting:
+        if not is_woken and claim.is_waiting:
             limit = timeouts.describe(timeouts.pool)
             raise PoolTimeout(f"No connection to {route.label} became free within {limit}.")
 
