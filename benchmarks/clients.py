@@ -17,12 +17,13 @@ import sys
 import time
 from urllib.parse import urlsplit
 
+from origins import ADDRESSES
+from origins import COUNT as ORIGINS
 from sketch import SketchPool, SketchProtocol, SketchSocket, SketchTrioSocket
 
 TIMEOUT = 30.0
 CHUNK = 65536
 UPLOAD = 100 * 1024 * 1024
-ORIGINS = 500
 IDLE_EACH = 4
 """Idle connections that a pool keeps to each of the many origins: 2,000 in all."""
 
@@ -157,8 +158,7 @@ async def floor_async(target: Target, scenario: str, concurrency: int):
 
 def many_targets(target: Target) -> list[Target]:
     """The same server by other addresses of the loopback range."""
-    hosts = [f"127.0.{1 + number // 250}.{1 + number % 250}" for number in range(ORIGINS)]
-    return [Target(f"http://{host}:{target.port}{target.path}", target.cafile) for host in hosts]
+    return [Target(f"http://{host}:{target.port}{target.path}", target.cafile) for host in ADDRESSES]
 
 
 def floor_many_sync(target: Target, scenario: str):

@@ -4,7 +4,8 @@
 
 The client is pinned to one core and nginx to another. Each client lives in a process of its own with all its
 timeouts set; the rounds are interleaved, and what is shown is the median, and the median of the ratios to the floor
-of the same round, in CPU time and by the clock. A peer that does not install, or fails, is a row that says so. The peers live in `.venv-peers`.
+of the same round, in CPU time and by the clock. A peer that does not install, or fails, is a row that says so. The
+peers live in `.venv-peers`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import trustme
+from benchmarks.origins import ADDRESSES
+from benchmarks.origins import COUNT as ORIGINS
 from benchmarks.processes import Client, awake, install
 from benchmarks.report import read_options, write_record
 from tests.interop.servers import NginxServer
@@ -42,7 +45,6 @@ TRIO = ["floor", "floor_timed", "sketch", "ours", "httpcore2"]
 ANYIO = ["floor", "ours", "httpcore2"]
 PROXIED = ["ours", "ours_tunnelled", "ours_forwarded"]
 MANY = ["ours", "ours_many", "floor", "floor_many"]
-ORIGINS = 500
 SYNC_LARGE = ["floor", "ours", "pycurl", "urllib3", "httpcore2"]
 
 
@@ -138,13 +140,12 @@ def run_scenario(
         client.close()
         found = figures[client.name]
         row = {"scenario": title, "client": client.name, "to": names[0], "failure": client.failure}
+        shown = client.failure
         if found and not client.failure:
             to_cpu, to_clock = (median(column) for column in zip(*ratios[client.name], strict=True))
             row |= {"microseconds": median(found) * 1e6, "ratio": to_cpu, "clock_ratio": to_clock}
+            shown = f"{median(found) * 1e6:12.1f} µs {to_cpu:8.2f} ×   clock {to_clock:6.2f} ×"
         rows.append(row)
-        shown = client.failure
-        if not shown:
-            shown = f"{row['microseconds']:12.1f} µs {to_cpu:8.2f} ×   clock {to_clock:6.2f} ×"
         print(f"{title:<32} {client.name:<16} {shown}", flush=True)
     return rows
 
@@ -183,8 +184,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         cafile = str(Path(directory) / "ca.pem")
         authority.cert_pem.write_to_path(cafile)
-        addresses = [f"127.0.{1 + number // 250}.{1 + number % 250}" for number in range(ORIGINS)]
-        with NginxServer(Path(directory), authority, addresses=addresses) as server:
+        with NginxServer(Path(directory), authority, addresses=ADDRESSES) as server:
             os.sched_setaffinity(server.pid, {os.cpu_count() - 1})
             with running_proxy(server.port) as proxy_port, awake(options.awake):
                 for scenario in SCENARIOS:
