@@ -6,7 +6,7 @@ on it. Giving back posts a note and, if the lock is free, settles the post at on
 lock looks at the post again. So a finaliser or a signal handler may interrupt the pool at any line, the
 critical sections included.
 
-Whatever takes the lock or posts stands beside these rules.
+The file is long because whatever takes the lock or posts stands beside these rules.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from threading import Lock
 from time import monotonic
@@ -442,16 +443,9 @@ class Pool:
         """
         claims: list[Claim] = []
         try:
-            for _ in range(count):
-                claims.append(claim := Claim(self))
-                if self._try_connect(claim, route) is None:
-                    if claim.is_waiting:
-                        break
-                    # Its place may be of no use, and taken by another one before it asks again.
-                    await self._connect(claim, route, Budget(Timeouts(pool=0.0)), None)
-            for claim in claims:
-                claim.forget()
-        except PoolTimeout:
+            # A place may be of no use, and taken by another one before its claim asks again.
+            with suppress(PoolTimeout):
+                await self._claim_places(claims, route, count)
             for claim in claims:
                 claim.forget()
         except BaseException:
@@ -459,6 +453,14 @@ class Pool:
             for claim in claims:
                 claim.forget()
             raise
+
+    async def _claim_places(self, claims: list[Claim], route: Route, count: int) -> None:
+        for _ in range(count):
+            claims.append(claim := Claim(self))
+            if self._try_connect(claim, route) is None:
+                if claim.is_waiting:
+                    return
+                await self._connect(claim, route, Budget(Timeouts(pool=0.0)), None)
 
 
 def _act_on_first(items: list[T], act: Callable[[T], None]) -> None:
