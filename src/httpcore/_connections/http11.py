@@ -8,6 +8,8 @@ whoever reads the response's body.
 Invariant: the stream is handed to the next exchange only when both halves of the last one are complete and
 not one byte too many has arrived. Everything else that ends an exchange (an error, a timeout, a
 cancellation, a response closed early) closes the stream first and gives up the claim second; neither waits.
+
+The file is long because both halves share one stream and one end: each wait looks at both of them.
 """
 
 from __future__ import annotations
@@ -122,7 +124,7 @@ class HTTP11Exchange(Exchange):
     _is_sent: bool
     """Whether any of what did may have gone out."""
     _is_plain: bool
-    """Whether there is nothing to do between two pieces of the body: no upload, nobody who traces."""
+    """Whether `try_receive` may have the next piece: no upload, nobody who traces, no wait that is due."""
     _last_size: int
     _trailers: Headers | None
     _closing: Lock
@@ -419,25 +421,23 @@ class HTTP11Exchange(Exchange):
             data = receive(RECEIVE_SIZE, deadline)
             if data is None and deadline is not None and deadline <= monotonic():
                 raise self._late(ReadTimeout, "No more of the response", timeouts.read)
-        if data is None:
-            self._last_size = 0
-            return None
-        if not data:
-            self._check_end()
-        self._last_size = len(data)
-        return self._engine.pass_data(data)
+        data = self._noted(data)
+        return None if data is None else self._engine.pass_data(data)
 
     def _take(self) -> bool:
-        data = self._stream.try_receive(RECEIVE_SIZE)
+        data = self._noted(self._stream.try_receive(RECEIVE_SIZE))
         if data is None:
-            # One look in vain is enough: the next one waits first.
-            self._last_size = 0
             return False
-        if not data:
-            self._check_end()
-        self._last_size = len(data)
         self._engine.feed(data)
         return True
+
+    def _noted(self, data: bytes | None) -> bytes | None:
+        """What was received of the body: its size says whether the next look comes before a wait."""
+        if data == b"":
+            self._check_end()
+        # One look in vain is enough: the next one waits first.
+        self._last_size = len(data) if data else 0
+        return data
 
     # The end, in one of three ways. None of them waits.
 

@@ -84,7 +84,7 @@ class TLSEngine:
             # Never more than a record at once: OpenSSL gives no more, and shrinking what was allocated costs.
             # Nor a part of one, which would leave its rest to be a small piece of its own.
             while not pieces or room >= RECORD_SIZE:
-                size = room if room < RECORD_SIZE else RECORD_SIZE
+                size = min(room, RECORD_SIZE)
                 piece = read(size)
                 if not piece:
                     break

@@ -15,6 +15,8 @@ Where the standard leaves a choice (see `sections`, `bodies` and `responses` for
 - a body's length is not looked at where there can be no body: HEAD, 1xx, 204, 304 (§6.3, rule 1);
 - Content-Length together with Transfer-Encoding: chunked wins, and the connection ends there (§6.1);
 - bytes after a complete response stay unread, and the connection ends there (§9.2).
+
+The file is long because reuse depends on both halves at once; what one of them can do alone has moved out.
 """
 
 from __future__ import annotations
