@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from httpcore._backends.auto import load
@@ -36,8 +37,11 @@ class _Stream:
         return getattr(self._inner, name)
 
     def try_receive(self, limit: int) -> Any:
+        return self._nibble(limit, self._inner.try_receive)
+
+    def _nibble(self, limit: int, take: Callable[[int], Any]) -> Any:
         if self._position == len(self._held):
-            data = self._inner.try_receive(65536)
+            data = take(65536)
             if not data:
                 return data
             self._held, self._position = data, 0
@@ -49,12 +53,7 @@ class _Stream:
         return self._held[begin : self._position]
 
     def receive(self, limit: int, deadline: float | None) -> Any:
-        if self._position == len(self._held):
-            data = self._inner.receive(65536, deadline)
-            if not data:
-                return data
-            self._held, self._position = data, 0
-        return self.try_receive(limit)
+        return self._nibble(limit, lambda size: self._inner.receive(size, deadline))
 
     def is_quiet(self) -> Any:
         return self._position == len(self._held) and self._inner.is_quiet()

@@ -104,6 +104,18 @@ def everywhere(result: object) -> dict[Stage, object]:
 
 LOCAL, REMOTE, MISUSE = LocalProtocolError, RemoteProtocolError, RuntimeError
 
+# What feeding a piece of a body gives, in one step or in two.
+FED: dict[Stage, object] = {
+    Stage.IDLE: MISUSE,
+    Stage.HEAD: MISUSE,
+    Stage.LENGTH: b"5\r\nabcde\r\n",
+    Stage.CHUNKED: b"abcde",
+    Stage.UNTIL_CLOSE: b"5\r\nabcde\r\n",
+    Stage.RAW: b"5\r\nabcde\r\n",
+    Stage.COMPLETE: b"",
+    Stage.FAILED: REMOTE,
+}
+
 # What each input does in each stage: the result, or the kind of error.
 TABLE: dict[Callable[[Engine], object], dict[Stage, object]] = {
     begin: {
@@ -133,27 +145,8 @@ TABLE: dict[Callable[[Engine], object], dict[Stage, object]] = {
         Stage.COMPLETE: b"",
         Stage.FAILED: REMOTE,
     },
-    feed_and_read: {
-        Stage.IDLE: MISUSE,
-        Stage.HEAD: MISUSE,
-        Stage.LENGTH: b"5\r\nabcde\r\n",
-        Stage.CHUNKED: b"abcde",
-        Stage.UNTIL_CLOSE: b"5\r\nabcde\r\n",
-        Stage.RAW: b"5\r\nabcde\r\n",
-        Stage.COMPLETE: b"",
-        Stage.FAILED: REMOTE,
-    },
-    # In one step or in two is all the same.
-    pass_on: {
-        Stage.IDLE: MISUSE,
-        Stage.HEAD: MISUSE,
-        Stage.LENGTH: b"5\r\nabcde\r\n",
-        Stage.CHUNKED: b"abcde",
-        Stage.UNTIL_CLOSE: b"5\r\nabcde\r\n",
-        Stage.RAW: b"5\r\nabcde\r\n",
-        Stage.COMPLETE: b"",
-        Stage.FAILED: REMOTE,
-    },
+    feed_and_read: FED,
+    pass_on: FED,
     end_and_read: {
         Stage.IDLE: MISUSE,
         Stage.HEAD: MISUSE,
